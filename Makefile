@@ -1,0 +1,63 @@
+# make run     set up .venv and run the main job: EGGROLL on Brax ant
+# make test    set up .venv and run the tests
+# make check   what CI runs: formatting, lint, types, import directions, tests
+# ARGS="..."   is passed on to the run, or to pytest
+
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test test-all learning lint check format lock clean
+
+run: $(VENV)/.run
+	$(BIN)/python -m rlbench.run --env ant --algo eggroll $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not learning" $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not learning" $(ARGS)
+
+# Full training runs against the thresholds of sweeps/learning.toml; about an hour on 2 cores.
+learning: $(VENV)/.dev
+	$(BIN)/python -m pytest -m learning -s $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One lock for Python 3.11 (jax 0.10) and 3.12 (jax 0.11): what the tests ran with.
+lock:
+	uv pip compile --universal --python-version 3.11 --no-annotate --quiet \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --no-annotate --quiet --group dev \
+		--custom-compile-command "make lock" -c requirements.lock \
+		pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "rlbench needs Python 3.11 or 3.12 (set PYTHON=...)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "installing into $(VENV) (about a minute and 1 GB the first time)"
+	$(PIP) install --no-deps -r requirements.lock
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	$(PIP) install --no-deps -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""Baselines: one file each, and their settings as data."""

@@ -1,0 +1,239 @@
+"""The evolution strategy that `eggroll` and `open_es` share; only the perturbation differs.
+
+Maximises J(mu) = E f(mu + sigma E) by mirrored sampling: pairs mu +- sigma E play the same episodes
+(same start states, same action noise), fitness is the mean undiscounted return, shaped over the
+whole population, and the gradient estimate goes to an optax optimiser. No population is built:
+noise enters at the policy's `linear` hook, and the estimate is one contraction a block.
+
+Option names are those of the EGGROLL paper's search (arXiv 2511.16652, Table 1 in v1).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from rlbench.agents import _perturbation as noises
+from rlbench.algorithm import Task
+from rlbench.env import Discrete
+from rlbench.errors import UsageError
+from rlbench.normalizer import Moments, merge, merge_all, no_moments, normalize
+from rlbench.rollout import Episodes, play, step_metrics
+from rlbench.seeding import Streams
+from rlbench.types import Action, Key, Metrics, Obs, Params
+
+
+class ESState(NamedTuple):
+    """All there is: the noise of any generation is rebuilt from `key` and `generation`."""
+
+    params: Params
+    optimizer: Any
+    moments: Moments
+    generation: Int[Array, ""]
+    key: Key
+
+
+def shape_fitness(fitness: Float[Array, " N"], rank_transform: bool) -> Float[Array, " N"]:
+    """Fitness to weights: centred ranks in [-0.5, 0.5], or z-scores.
+
+    Ties share their mean rank; otherwise a population that all scored the same would drift in the
+    direction of its member numbers. The z-score's epsilon is inside the root, as in the authors'
+    code.
+    """
+    n = fitness.shape[0]
+    if rank_transform:
+        ordered = jnp.sort(fitness)
+        below = jnp.searchsorted(ordered, fitness, side="left")
+        not_above = jnp.searchsorted(ordered, fitness, side="right")
+        rank = 0.5 * (below + not_above - 1)
+        return rank / (n - 1) - 0.5
+    return (fitness - jnp.mean(fitness)) * jax.lax.rsqrt(jnp.var(fitness) + 1e-5)
+
+
+@dataclass(frozen=True)
+class EvolutionStrategy:
+    """Hyper-parameters of the ES family.
+
+    Attributes:
+        pop_size: members of the population, an even number (mirrored pairs).
+        n_parallel_evaluations: episodes a member plays; its fitness is their mean return.
+        optimizer: sgd, adam or adamw (optax, default betas and weight decay).
+        learning_rate: of the first generation.
+        lr_decay: factor on the learning rate every generation.
+        sigma: scale of the perturbations in the first generation.
+        sigma_decay: factor on sigma every generation.
+        rank_transform: weights are centred ranks of the fitness; otherwise z-scores.
+        deterministic_policy: training episodes act with the mode; otherwise they sample.
+        normalize_observations: by running mean and variance over all live steps so far.
+        noise_reuse: generations that share their noise; 1 is fresh noise every generation, 0 the
+            same noise for ever (the default of the authors' code).
+        estimator: "paper" scales the estimate by 1 / (N sigma), "hyperscale" by sigma / sqrt(N) as
+            the authors' code does. It matters under sgd; adam hides it.
+        episode_steps: training episodes are cut after this many env steps; 0 for the env's limit.
+    """
+
+    pop_size: int = 256
+    n_parallel_evaluations: int = 1
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: float = 0.01
+    lr_decay: float = 1.0
+    sigma: float = 0.05
+    sigma_decay: float = 1.0
+    rank_transform: bool = False
+    deterministic_policy: bool = True
+    normalize_observations: bool = True
+    noise_reuse: int = 1
+    estimator: Literal["paper", "hyperscale"] = "paper"
+    episode_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what no population could use.
+
+        Raises:
+            UsageError: an option is out of its range.
+        """
+        if self.pop_size < 2 or self.pop_size % 2:
+            raise UsageError(
+                f"pop_size must be an even number of at least 2 (mirrored pairs), not "
+                f"{self.pop_size}; the nearest is {max(2, self.pop_size + self.pop_size % 2)}"
+            )
+        for name, least in (
+            ("n_parallel_evaluations", 1),
+            ("noise_reuse", 0),
+            ("episode_steps", 0),
+        ):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        for name in ("learning_rate", "sigma", "lr_decay", "sigma_decay"):
+            value = getattr(self, name)
+            if not 0.0 < value < float("inf"):
+                raise UsageError(f"{name} must be a positive finite number, not {value}")
+
+    @property
+    def perturbation(self) -> noises.Perturbation:
+        """How weights are perturbed."""
+        raise AttributeError("a subclass says how weights are perturbed")
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        make = {"sgd": optax.sgd, "adam": optax.adam, "adamw": optax.adamw}[self.optimizer]
+        return make(optax.exponential_decay(self.learning_rate, 1, self.lr_decay))
+
+    def _horizon(self, task: Task) -> int:
+        limit = task.env.spec.max_steps
+        return min(limit, self.episode_steps) if self.episode_steps else limit
+
+    def env_steps_per_update(self, task: Task) -> int:
+        """Every member's episodes at full length."""
+        return self.pop_size * self.n_parallel_evaluations * self._horizon(task)
+
+    def init(self, task: Task, keys: Streams) -> ESState:
+        """The mean at the policy's initial weights."""
+        params = task.policy.init(keys.init)
+        observation = task.env.spec.observation
+        size = 1 if isinstance(observation, Discrete) else observation.size
+        return ESState(
+            params=params,
+            optimizer=self._optimizer.init(params),
+            moments=no_moments(size),
+            generation=jnp.zeros((), jnp.int32),
+            key=keys.train,
+        )
+
+    def _see(self, state: ESState, obs: Array) -> Array:
+        if not self.normalize_observations or not jnp.issubdtype(obs.dtype, jnp.floating):
+            return obs
+        return normalize(state.moments, obs)
+
+    def act(self, task: Task, state: ESState, obs: Obs, key: Key) -> Action:
+        """The mean policy's mode."""
+        return task.policy.mode(task.policy.apply(state.params, self._see(state, obs)))
+
+    def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
+        """One generation."""
+        pairs = self.pop_size // 2
+        blocks, size = task.blocks.split(pairs, 2 * self.n_parallel_evaluations)
+        ids = jnp.arange(pairs).reshape(blocks, size)
+        sigma = self.sigma * self.sigma_decay**state.generation
+        noise = task.blocks.map(self._draw, state, ids, gather=False)
+        episodes = task.blocks.map(
+            lambda shared, ids, noise: self._play(task, shared[0], shared[1], ids, noise),
+            (state, sigma),
+            ids,
+            noise,
+        )
+        # (blocks, P * S) to (pair, sign, episode) to (pair, sign).
+        returns = episodes.returns.reshape(pairs, 2, self.n_parallel_evaluations)
+        fitness = jnp.mean(returns, axis=-1)
+        direction = self._estimate(task, state, sigma, fitness, noise)
+        ascent = jax.tree.map(jnp.negative, direction)
+        updates, optimizer = self._optimizer.update(ascent, state.optimizer, state.params)
+        new = ESState(
+            params=optax.apply_updates(state.params, updates),
+            optimizer=optimizer,
+            moments=merge(state.moments, merge_all(episodes.moments)),
+            generation=state.generation + 1,
+            key=state.key,
+        )
+        return new, step_metrics(episodes) | {
+            "fitness_mean": jnp.mean(fitness),
+            "fitness_max": jnp.max(fitness),
+            "fitness_std": jnp.std(fitness),
+            "sigma": sigma,
+        }
+
+    def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
+        epoch = state.generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
+        root = jax.random.fold_in(state.key, 0)
+        return noises.draw(self.perturbation, root, state.params, epoch, ids)
+
+    def _play(
+        self, task: Task, state: ESState, sigma: Array, ids: Array, noise: noises.Noise
+    ) -> Episodes:
+        """One block: P pairs, S = 2 x episodes lanes a pair, lanes in (pair, sign, episode)."""
+        evaluations = self.n_parallel_evaluations
+        pairs, lanes = ids.shape[0], 2 * evaluations
+        root = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.generation)
+
+        def lane_key(pair: Array, episode: Array) -> Key:
+            return jax.random.fold_in(jax.random.fold_in(root, pair), episode)
+
+        episode = jnp.tile(jnp.arange(evaluations), 2)
+        keys = jax.vmap(lambda i: jax.vmap(lambda e: lane_key(i, e))(episode))(ids).reshape(-1)
+        linear = noises.linear(self.perturbation, noise, sigma)
+        vector = noises.vector(noise, sigma, lanes)
+
+        def act(obs: Array, keys: Array) -> Array:
+            x = self._see(state, obs)
+            out = task.policy.apply(
+                state.params, x.reshape(pairs, lanes, *x.shape[1:]), linear=linear
+            )
+            if self.deterministic_policy:
+                action = task.policy.mode(out)
+            else:
+                k = keys.reshape(pairs, lanes)
+                action = task.policy.sample(state.params, out, k, vector=vector)
+            return action.reshape(pairs * lanes, *action.shape[2:])
+
+        reference = state.moments.mean if self.normalize_observations else None
+        return play(task.env, act, keys, horizon=self._horizon(task), reference=reference)
+
+    def _estimate(
+        self, task: Task, state: ESState, sigma: Array, fitness: Array, noise: noises.Noise
+    ) -> Params:
+        """The scaled sum over members of weight times perturbation, summed in block order."""
+        weights = shape_fitness(fitness.reshape(-1), self.rank_transform).reshape(-1, 2)
+        of_pair = (weights[:, 0] - weights[:, 1]).reshape(jax.tree.leaves(noise)[0].shape[:2])
+        parts = task.blocks.map(
+            lambda params, w, e: noises.weighted_sum(self.perturbation, params, e, w),
+            state.params,
+            of_pair,
+            noise,
+        )
+        n = self.pop_size
+        scale = 1.0 / (n * sigma) if self.estimator == "paper" else sigma * n**-0.5
+        total: Params = jax.tree.map(lambda x: scale * jnp.sum(x, axis=0), parts)
+        return total

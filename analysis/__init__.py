@@ -1,0 +1,1 @@
+"""Views of recorded runs: reads run directories only, and never imports jax."""

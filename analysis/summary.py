@@ -1,0 +1,113 @@
+"""One run in the terminal: what it scored beside doing nothing and acting at random, its curve,
+what it cost, and where it is.
+"""
+
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from rlbench import registry
+from rlbench.display import duration, quantity, score
+from rlbench.store import RunRecord
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[float]) -> str:
+    """One block a value, from the lowest to the highest; missing values are blanks."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    spread = high - low or 1.0
+    levels = [None if v is None else round((v - low) / spread * (len(BARS) - 1)) for v in values]
+    return "".join(" " if level is None else BARS[level] for level in levels)
+
+
+def scale(env: str) -> str:
+    """What to compare a return on this environment with, in words."""
+    measured = registry.scores(env)
+    entry = registry.find_env(env)
+    known = [
+        ("doing nothing", measured.get("do_nothing")),
+        ("random actions", measured.get("random")),
+        ("reference", entry.reference if entry.id == registry.find_env(entry.base).id else None),
+    ]
+    told = [f"{name} {score(value)}" for name, value in known if value is not None]
+    return ", ".join(told) if told else "not measured for this environment"
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    def mib(name: str) -> str | None:
+        return None if memory.get(name) is None else f"{memory[name] / 2**20:,.0f} MiB"
+
+    columns = [
+        ("update's buffers", mib("update_buffer_bytes")),
+        ("device peak", mib("device_peak_bytes")),
+        ("process peak", mib("peak_rss_bytes")),
+        ("after compiling", mib("rss_after_compile_bytes")),
+    ]
+    return ", ".join(f"{name} {value}" for name, value in columns if value)
+
+
+def _cost(status: dict[str, Any]) -> list[tuple[str, str]]:
+    simulated, seconds = status["simulated_env_steps"], status["train_seconds"]
+    live = status["live_env_steps"] / simulated if simulated else 0.0
+    rate = quantity(simulated / seconds) if seconds else "-"
+    return [
+        (
+            "trained",
+            f"{simulated:,} env steps ({live:.0%} live), {status['updates']:,} updates, "
+            f"{duration(seconds)}, {rate} steps/s",
+        ),
+        (
+            "besides",
+            f"compile {status['compile_seconds'] + status['eval_compile_seconds']:.1f} s, "
+            f"evaluation {status['eval_seconds']:.1f} s, setup {status['setup_seconds']:.1f} s",
+        ),
+        ("memory", _memory(status["memory"])),
+    ]
+
+
+def rows(record: RunRecord) -> list[tuple[str, str]]:
+    """The summary's lines: (label, text)."""
+    status, evaluations = record.status, record.evaluations
+    lines = []
+    if evaluations:
+        last = evaluations[-1]
+        lines = [
+            (
+                "return",
+                f"{score(last['return_mean'])} ± {score(last['return_std'])} "
+                f"(final policy, {len(last['returns'])} episodes)",
+            ),
+            ("beside", scale(record.config["env"])),
+            ("curve", _curve(evaluations)),
+        ]
+    if "train_seconds" in status:
+        lines += _cost(status)
+    if status["status"] != "ok":
+        lines.append(("status", f"{status['status']}: {status['reason']}"))
+    return [*lines, ("settings", record.config["settings_source"]), ("files", str(record.path))]
+
+
+def _curve(evaluations: list[dict[str, Any]]) -> str:
+    returns = [row["return_mean"] for row in evaluations]
+    return f"{score(returns[0])} {sparkline(returns)} {score(returns[-1])}"
+
+
+def show(record: RunRecord) -> None:
+    """Prints the summary."""
+    grid = Table.grid(padding=(0, 2))
+    for label, text in rows(record):
+        # Text, not markup: what is shown comes from files.
+        grid.add_row(Text(label, style="dim"), Text(text, style="bold" * (label == "return")))
+    config = record.config
+    title = f"{config['algo']} on {config['env']}, seed {config['seed']}"
+    good = record.status["status"] == "ok"
+    Console(highlight=False).print(
+        Panel(grid, title=Text(title), title_align="left", border_style="green" if good else "red")
+    )

@@ -1,0 +1,74 @@
+"""What a baseline implements: three pure functions of a task, and a bound on an update's cost.
+
+An algorithm is a frozen dataclass whose fields are its hyper-parameters. It never measures: steps,
+seconds, bytes and returns are the engine's business (`rlbench.runner`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import jax
+from jaxtyping import Array
+
+from rlbench.blocks import Blocks
+from rlbench.env import AnyEnv
+from rlbench.policy import Policy
+from rlbench.rollout import Episodes, play
+from rlbench.seeding import Streams
+from rlbench.types import Action, Key, Metrics, Obs
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an algorithm is given: the environment, the shared network, and where blocks run."""
+
+    env: AnyEnv
+    policy: Policy
+    blocks: Blocks
+
+
+class Algorithm(Protocol[State]):
+    """A baseline. Methods are pure and jit-able; `State` is one pytree without hidden parts."""
+
+    def env_steps_per_update(self, task: Task) -> int:
+        """The most env steps that one update may simulate."""
+        ...
+
+    def init(self, task: Task, keys: Streams) -> State:
+        """The state before the first update. Initial weights are `task.policy.init(keys.init)`."""
+        ...
+
+    def step(self, task: Task, state: State) -> tuple[State, Metrics]:
+        """One update. Metrics hold at least `rlbench.rollout.step_metrics` of its episodes."""
+        ...
+
+    def act(self, task: Task, state: State, obs: Obs, key: Key) -> Action:
+        """The evaluation policy, observation normaliser included: its deterministic action."""
+        ...
+
+
+AnyAlgorithm = Algorithm[Any]
+
+
+def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Episodes:
+    """Plays one complete episode a key with the algorithm's evaluation policy.
+
+    Args:
+        algorithm: whose `act` is evaluated.
+        task: on which environment, and in what blocks.
+        state: the algorithm's state.
+        keys: (episodes,) from `rlbench.seeding.evaluation_keys`.
+
+    Returns:
+        Episodes in the order of the keys; `simulated` has one entry a block.
+    """
+    blocks, size = task.blocks.split(keys.shape[0], 1)
+
+    def block(state: Any, keys: Array) -> Episodes:
+        act = jax.vmap(lambda obs, key: algorithm.act(task, state, obs, key))
+        return play(task.env, act, keys, horizon=task.env.spec.max_steps)
+
+    out: Episodes = task.blocks.map(block, state, keys.reshape(blocks, size))
+    return out._replace(returns=out.returns.reshape(-1), lengths=out.lengths.reshape(-1))

@@ -1,0 +1,129 @@
+"""The command line: `rlbench run`, `rlbench list`, `rlbench show`.
+
+Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
+diverged, 4 it was interrupted.
+"""
+
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import tyro
+
+from rlbench.errors import UsageError, nearest
+from rlbench.options import RunOptions, resolve
+
+EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
+COMMANDS = {
+    "run": "train one algorithm on one environment, and record the run",
+    "list": "list envs | agents",
+    "show": "show RUN: one run directory in the terminal",
+}
+
+
+def usage() -> str:
+    """The top-level help."""
+    lines = [f"  {name:6} {about}" for name, about in COMMANDS.items()]
+    return "usage: rlbench COMMAND ...\n\n" + "\n".join(lines) + "\n\nrlbench run --help has more."
+
+
+def parse_run(argv: Sequence[str], prog: str) -> RunOptions:
+    """The flags of `run`.
+
+    Raises:
+        UsageError: an unknown flag; the nearest is offered.
+    """
+    # tyro's own message for an unknown flag is a box of several lines; ours is one sentence.
+    options, unknown = tyro.cli(RunOptions, args=list(argv), prog=prog, return_unknown_args=True)
+    if unknown:
+        flags = ["--" + name.replace("_", "-") for name in RunOptions.__dataclass_fields__]
+        raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
+    return options
+
+
+class StopOnSignal:
+    """Notes the first SIGINT or SIGTERM; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        """Takes the signals over."""
+        self.stopped = False
+        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write("\nstopping after this update; once more to stop at once\n")
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.stopped
+
+
+def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
+    """Resolves, runs, summarises."""
+    options = parse_run(argv, prog)
+    config = resolve(options)
+    from rlbench import runner, store
+    from rlbench.analysis import summary
+    from rlbench.display import Display
+
+    path = store.run_path(Path(options.out), config)
+    again = shlex.join(["python", "-m", "rlbench.run", *argv])
+    prepared = runner.prepare(config)
+    store.check_writable(path, options.overwrite, again)
+    with Display(config, options.quiet) as display:
+        record = runner.run(prepared, path, display.update, StopOnSignal())
+    if options.quiet:
+        print(path)
+    else:
+        summary.show(record)
+    return EXIT[record.status["status"]]
+
+
+def list_command(argv: Sequence[str]) -> int:
+    """`list envs` and `list agents`, without importing jax."""
+    from rlbench.display import show_agents, show_envs
+
+    kinds = {"envs": show_envs, "agents": show_agents}
+    if len(argv) != 1 or argv[0] not in kinds:
+        raise UsageError("say what to list: `rlbench list envs` or `rlbench list agents`")
+    kinds[argv[0]]()
+    return 0
+
+
+def show_command(argv: Sequence[str]) -> int:
+    """`show RUN`, without importing jax."""
+    from rlbench import store
+    from rlbench.analysis import summary
+
+    if len(argv) != 1:
+        raise UsageError("say which run directory: `rlbench show RUN`")
+    summary.show(store.read_run(Path(argv[0])))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
+    """Runs a command and returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        command, rest = arguments[0], arguments[1:]
+        if command == "run":
+            return run_command(rest, f"{prog} run")
+        if command == "list":
+            return list_command(rest)
+        if command == "show":
+            return show_command(rest)
+        raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
+    except UsageError as error:
+        print(f"rlbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rlbench: interrupted", file=sys.stderr)
+        return 4

@@ -1,0 +1,21 @@
+"""A user's mistake, told in one sentence."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message says what was wrong and what is right.
+
+    The command line prints the message alone and exits with status 2.
+    """
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A clause that offers the choices most like `word`, or lists them if none is."""
+    known = sorted(set(choices))
+    lowered = {c.lower(): c for c in known}
+    close = difflib.get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(lowered[c]) for c in close) + "?"
+    return "choose from " + ", ".join(known)

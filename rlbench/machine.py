@@ -1,0 +1,110 @@
+"""Where a number was measured: versions, commit, device, processor. Holds no user or host name."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DISTRIBUTIONS = ("rlbench", "jax", "jaxlib", "numpy", "optax", "brax", "mujoco", "gymnax")
+JAX_CONFIG = (
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_enable_compilation_cache",
+)
+JAX_VARIABLES = ("XLA_FLAGS", "JAX_PLATFORMS", "NPROC", "JAX_ENABLE_X64")
+
+
+def usable_cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Python's and the installed distributions' versions."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a distribution"
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit() -> dict[str, Any]:
+    """The checkout's commit and whether it has changes; nulls outside a checkout of rlbench."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or not (Path(top) / "rlbench" / "machine.py").exists():
+        return {"commit": None, "dirty": None}
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def hardware() -> dict[str, Any]:
+    """Devices jax runs on, processor, cores, memory."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "platform": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "device_count": len(devices),
+        "processor": _processor(),
+        "usable_cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.system(),
+    }
+
+
+def jax_settings() -> dict[str, Any]:
+    """The jax switches that can change bits or speed."""
+    import jax
+
+    return {
+        **{name: getattr(jax.config, name) for name in JAX_CONFIG},
+        "variables": {k: os.environ[k] for k in JAX_VARIABLES if k in os.environ},
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """All of it, with the command line."""
+    return {
+        "argv": list(sys.argv),
+        "versions": versions(),
+        **commit(),
+        "hardware": hardware(),
+        "jax": jax_settings(),
+        "resumed_from": [],
+    }

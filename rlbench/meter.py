@@ -1,0 +1,98 @@
+"""Clocks and memory: measured here, by one code path, for every algorithm.
+
+`train_seconds` counts updates only, each waited for; compilation, evaluation and writing have
+clocks of their own. Memory has three sources, and a record says which it has: the buffers of the
+compiled update (argument + output + temp as XLA assigned them; its `peak_memory_in_bytes` is wrong
+on CPU), the device's own peak where the backend tells it, and the process's resident set.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import psutil
+
+
+@dataclass
+class Clocks:
+    """Seconds spent, by name."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Adds the body's duration to the clock `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self[name] + time.perf_counter() - start
+
+    def __getitem__(self, name: str) -> float:
+        return self.seconds.get(name, 0.0)
+
+
+class Compiled:
+    """A function compiled ahead of time for one set of shapes, which can never be traced again."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any, donate: bool = False) -> None:
+        """Traces and compiles.
+
+        Args:
+            function: a pure function.
+            args: example arguments; later calls must match their shapes and shardings.
+            donate: let the first argument's buffers be reused for the result.
+        """
+        self.traces = 0
+
+        def counted(*values: Any) -> Any:
+            self.traces += 1
+            return function(*values)
+
+        jitted = jax.jit(counted, donate_argnums=(0,) if donate else ())
+        self._call = jitted.lower(*args).compile()
+
+    def __call__(self, *args: Any) -> Any:
+        """Runs it and waits for the result.
+
+        Raises:
+            RuntimeError: it was traced more than once, so a time would include a compilation.
+        """
+        out = jax.block_until_ready(self._call(*args))
+        if self.traces != 1:
+            raise RuntimeError(f"the function was traced {self.traces} times instead of once")
+        return out
+
+    def buffer_bytes(self) -> int | None:
+        """Argument + output + temp - aliased bytes, or None where XLA does not tell."""
+        analysis = self._call.memory_analysis()
+        if analysis is None:
+            return None
+        return int(
+            analysis.argument_size_in_bytes
+            + analysis.output_size_in_bytes
+            + analysis.temp_size_in_bytes
+            - analysis.alias_size_in_bytes
+        )
+
+
+def resident_bytes() -> int:
+    """The process's resident set now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_resident_bytes() -> int:
+    """The process's largest resident set so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_peak_bytes() -> int | None:
+    """The first device's peak, or None where the backend does not tell (CPU)."""
+    stats = jax.devices()[0].memory_stats()
+    return None if stats is None else int(stats["peak_bytes_in_use"])

@@ -1,0 +1,48 @@
+"""Running mean and variance of observations (Chan et al. 1979), for `normalize_observations`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+CLIP = 10.0
+"""Normalised observations are clipped to +- this many standard deviations."""
+
+
+class Moments(NamedTuple):
+    """Number, mean and sum of squared deviations of what was seen so far."""
+
+    n: Float[Array, "..."]
+    mean: Float[Array, "... D"]
+    m2: Float[Array, "... D"]
+
+
+def no_moments(size: int) -> Moments:
+    """Nothing seen yet."""
+    return Moments(jnp.zeros(()), jnp.zeros(size), jnp.zeros(size))
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of both samples together (Chan's parallel update)."""
+    count = a.n + b.n
+    share = b.n / jnp.maximum(count, 1.0)
+    delta = b.mean - a.mean
+    return Moments(count, a.mean + delta * share, a.m2 + b.m2 + delta * delta * (a.n * share))
+
+
+def merge_all(parts: Moments) -> Moments:
+    """Merges along the leading axis, in its order (so the result does not depend on devices)."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    rest = jax.tree.map(lambda x: x[1:], parts)
+    whole: Moments = jax.lax.scan(lambda acc, part: (merge(acc, part), None), first, rest)[0]
+    return whole
+
+
+def normalize(moments: Moments, obs: Float[Array, "... D"]) -> Float[Array, "... D"]:
+    """(obs - mean) / std, clipped; the identity (but for the clip) before anything was seen."""
+    seen = moments.n > 1
+    variance = jnp.where(seen, moments.m2 / jnp.maximum(moments.n, 1.0), 1.0)
+    # A constant feature has no spread; the floor keeps float noise in it from being blown up.
+    scale = jax.lax.rsqrt(jnp.maximum(variance, 1e-6))
+    return jnp.clip((obs - jnp.where(seen, moments.mean, 0.0)) * scale, -CLIP, CLIP)

@@ -1,0 +1,252 @@
+"""From what a person asked for to a complete `RunConfig`.
+
+Values come from, a later one over an earlier: the environment's table entry, the settings profile,
+the configuration file, the flags.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from rlbench import registry
+from rlbench.config import SCHEMA, RunConfig, build, coerce
+from rlbench.errors import UsageError, nearest
+from rlbench.machine import usable_cores
+from rlbench.settings import PROFILES, profile_settings
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Train one algorithm on one environment, and record the run.
+
+    Settings of the algorithm and of its network are given by --set NAME=VALUE.
+    """
+
+    env: str = ""
+    """Environment: an alias (ant), an id (brax/ant), either with a backend (ant@positional)."""
+    algo: str = ""
+    """Algorithm: see `rlbench list agents`."""
+    seed: str = ""
+    """Root of the run's random streams; 0 if not given."""
+    budget: str = ""
+    """Simulated env steps, dead ones included: 2e6, or "paper" for the paper's 5e8."""
+    budget_seconds: str = ""
+    """Training seconds, compilation and evaluation apart. The first limit reached ends the run."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=VALUE, repeatable: --set learning_rate=0.02 --set hidden=[64,64]."""
+    settings: str = ""
+    """Settings to start from: laptop (the default on a CPU) or paper (on an accelerator)."""
+    config: str = ""
+    """TOML file, or a run's config.json, which repeats that run."""
+    out: str = "results"
+    """Directory for run directories."""
+    suite: str = ""
+    """First folder below it; "adhoc" if not given."""
+    device: str = ""
+    """cpu or gpu; an accelerator is used if there is one."""
+    host_devices: str = ""
+    """CPU devices to split the work over; 1 if a run hangs."""
+    eval_episodes: str = ""
+    """Complete episodes in every evaluation; 64 if not given."""
+    overwrite: bool = False
+    """Replace an existing run."""
+    quiet: bool = False
+    """Only the path of the run directory, on stdout."""
+
+
+def number(text: str, flag: str) -> float:
+    """A number as people write it: 2e6, 2_000_000.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{flag} must be a number such as 2e6, not {text!r}") from None
+
+
+def whole(text: str, flag: str) -> int:
+    """An integer as people write it, 2e6 included.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    value = number(text, flag)
+    if not value.is_integer():  # false for nan and infinities too
+        raise UsageError(f"{flag} must be a whole number such as 2e6, not {text!r}")
+    return int(value)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs; values are TOML, or plain words.
+
+    Raises:
+        UsageError: there is no "=".
+    """
+    values: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+            raise UsageError(f"--set takes NAME=VALUE, such as learning_rate=0.02, not {text!r}")
+        try:
+            values[name.strip()] = tomllib.loads(f"v = {value}")["v"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = value.strip()
+    return values
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration file as data: JSON if its name ends so, TOML otherwise.
+
+    Raises:
+        UsageError: missing, too large, malformed, or with unknown keys.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"config file {path} is larger than 1 MiB")
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"cannot read config file {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise UsageError(f"config file {path} is not valid {kind}: {error}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"config file {path} must hold a table, not a {type(data).__name__}")
+    if data.pop("schema", SCHEMA) != SCHEMA:
+        raise UsageError(f"config file {path} is of another schema than {SCHEMA}")
+    known = RunConfig.__dataclass_fields__
+    for key in data:
+        if key not in known:
+            raise UsageError(f"unknown key {key!r} in {path}; {nearest(key, known)}")
+    for table in ("settings", "network"):
+        coerce(data.get(table, {}), dict, f"{table} in {path}")
+    return data
+
+
+def _budget(options: RunOptions, given: dict[str, Any], entry: registry.EnvEntry) -> None:
+    """Fills in both limits: what is given, or the environment's default."""
+    if options.budget == "paper":
+        given["budget_env_steps"] = registry.paper_budget()
+    elif options.budget:
+        given["budget_env_steps"] = whole(options.budget, "--budget")
+    if options.budget_seconds:
+        given["budget_seconds"] = number(options.budget_seconds, "--budget-seconds")
+        if not options.budget:
+            given.setdefault("budget_env_steps", None)
+    if given.get("budget_env_steps") is None and given.get("budget_seconds") is None:
+        given["budget_env_steps"] = entry.budget
+
+
+def _settings(
+    options: RunOptions, given: dict[str, Any], env: str, agent: registry.AgentEntry, device: str
+) -> None:
+    """Fills in the settings of the algorithm and the network."""
+    network_names = ("hidden", "activation", "head_scale")
+    profile = options.settings or ("laptop" if device == "cpu" else "paper")
+    settings, network, source = profile_settings(profile, env, agent)
+    if given.get("settings"):
+        if options.settings:
+            raise UsageError(
+                "--settings cannot be combined with a config file that has settings; leave it out"
+            )
+        source = given.get("settings_source") or "config file"
+    chosen = parse_assignments(options.set)
+    mine = {k: v for k, v in chosen.items() if k not in network_names}
+    theirs = {k: v for k, v in chosen.items() if k in network_names}
+    given["settings"] = settings | given.get("settings", {}) | mine
+    given["network"] = network | given.get("network", {}) | theirs
+    changed = f"; changed: {', '.join(sorted(chosen))}" if chosen else ""
+    given["settings_source"] = source + changed
+
+
+def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, registry.AgentEntry]:
+    """What can be resolved without jax: the file, the names, and the plain flags.
+
+    Raises:
+        UsageError: something named does not exist.
+    """
+    given = read_config(Path(options.config)) if options.config else {}
+    for name in ("env", "algo", "suite", "device"):
+        if getattr(options, name):
+            given[name] = getattr(options, name)
+    for name in ("seed", "host_devices", "eval_episodes"):
+        if getattr(options, name):
+            given[name] = whole(getattr(options, name), f"--{name.replace('_', '-')}")
+    for name, kind in (("env", "envs"), ("algo", "agents")):
+        if not given.get(name):
+            raise UsageError(f"--{name} is missing; `rlbench list {kind}` shows the choices")
+    entry = registry.find_env(str(given["env"]))
+    agent = registry.find_agent(str(given["algo"]))
+    if given.get("device", "cpu") not in ("cpu", "gpu"):
+        raise UsageError(f"unknown device {given['device']!r}; choose from cpu, gpu")
+    if options.settings and options.settings not in PROFILES:
+        raise UsageError(
+            f"unknown settings {options.settings!r}; {nearest(options.settings, PROFILES)}"
+        )
+    given |= {"env": entry.id, "algo": agent.name}
+    _budget(options, given, entry)
+    return given, entry, agent
+
+
+def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
+    """Chooses the device before jax starts its backends, and turns the compile cache on.
+
+    Args:
+        given: what `merge` returned; `host_devices` is filled in.
+        entry: the environment.
+
+    Returns:
+        "cpu" or "gpu".
+
+    Raises:
+        UsageError: a GPU was asked for and there is none.
+    """
+    wanted = given.setdefault("host_devices", min(entry.host_devices, usable_cores()))
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_force_host_platform_device_count" not in flags and isinstance(wanted, int):
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={wanted}".strip()
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(base / "rlbench" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if given.get("device") == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    found = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    if given.get("device") == "gpu" and found == "cpu":
+        raise UsageError("--device gpu was asked for, but jax finds no GPU here; use --device cpu")
+    return found
+
+
+def resolve(options: RunOptions) -> RunConfig:
+    """The complete configuration; imports jax.
+
+    Raises:
+        UsageError: anything asked for is wrong.
+    """
+    given, entry, agent = merge(options)
+    device = given["device"] = set_up_jax(given, entry)
+    if device == "cpu" and entry.backend in entry.only_accelerator:
+        raise UsageError(
+            f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
+            f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
+        )
+    _settings(options, given, entry.id, agent, device)
+    if "block_lanes" not in given:
+        # A CPU wants blocks that stay in its cache; an accelerator the whole population at once.
+        given["block_lanes"] = entry.block_lanes if device == "cpu" else 1 << 16
+    algorithm = build(registry.resolve(agent.make), given["settings"], f"setting of {agent.name}")
+    given["settings"] = dict(vars(algorithm))
+    return build(RunConfig, given, "key")

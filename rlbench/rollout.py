@@ -1,0 +1,117 @@
+"""Episodes in lockstep: the only place in rlbench where an environment is stepped.
+
+Lanes of a block are stepped together under a mask until all of them have ended (or the horizon is
+reached); there is no auto-reset, which would compute a whole reset every step under vmap. Steps of
+lanes that have already ended are *simulated* but not *live*: physics was computed and paid for.
+A dead lane may turn NaN (Brax's generalized backend does), so masks are `jnp.where`, never `*`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from rlbench.env import AnyEnv, Discrete
+from rlbench.normalizer import Moments
+from rlbench.types import Metrics
+
+BatchPolicy = Callable[[Array, Array], Array]
+"""(L, D) observations and (L,) keys to (L, A) actions, or (L,) integers."""
+
+
+class Episodes(NamedTuple):
+    """What a block of lanes did; one episode a lane, cut at the horizon.
+
+    Attributes:
+        returns: undiscounted sum of rewards.
+        lengths: env steps while alive.
+        simulated: env steps computed for the whole block, dead ones included.
+        moments: of the observations the policy acted on while alive.
+    """
+
+    returns: Float[Array, " L"]
+    lengths: Int[Array, " L"]
+    simulated: Int[Array, ""]
+    moments: Moments
+
+
+class _Carry(NamedTuple):
+    t: Array
+    state: Any
+    obs: Array
+    alive: Array
+    returns: Array
+    lengths: Array
+    obs_sum: Array
+    obs_square_sum: Array
+
+
+def play(
+    env: AnyEnv,
+    act: BatchPolicy,
+    keys: Key[Array, " L"],
+    *,
+    horizon: int,
+    reference: Array | None = None,
+) -> Episodes:
+    """Plays one episode a lane.
+
+    Args:
+        env: the task.
+        act: the policy, batched over lanes.
+        keys: one key a lane; lanes with equal keys see the same resets and the same noise.
+        horizon: env steps after which an episode is cut, if it has not ended by itself.
+        reference: (D,) shift for the observation moments, near their mean for accuracy. None
+            (and any integer observation) leaves the moments empty.
+
+    Returns:
+        The lanes' episodes.
+    """
+    lanes = keys.shape[0]
+    track = reference is not None and not isinstance(env.spec.observation, Discrete)
+    shift = reference if track and reference is not None else jnp.zeros(1)
+    reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    state, obs = jax.vmap(env.reset)(reset_keys)
+    per_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+
+    def step(c: _Carry) -> _Carry:
+        action = act(c.obs, per_step(step_keys, 2 * c.t))
+        state, now = jax.vmap(env.step)(per_step(step_keys, 2 * c.t + 1), c.state, action)
+        centred = jnp.where(c.alive[:, None], c.obs - shift, 0.0) if track else jnp.zeros((1, 1))
+        return _Carry(
+            t=c.t + 1,
+            state=state,
+            obs=now.obs,
+            alive=c.alive & ~(now.terminated | now.truncated),
+            returns=c.returns + jnp.where(c.alive, now.reward, 0.0),
+            lengths=c.lengths + c.alive,
+            obs_sum=c.obs_sum + jnp.sum(centred, axis=0),
+            obs_square_sum=c.obs_square_sum + jnp.sum(centred * centred, axis=0),
+        )
+
+    zero = jnp.zeros((), jnp.int32)
+    start = _Carry(
+        t=zero,
+        state=state,
+        obs=obs,
+        alive=jnp.ones(lanes, bool),
+        returns=jnp.zeros(lanes),
+        lengths=jnp.zeros(lanes, jnp.int32),
+        obs_sum=jnp.zeros_like(shift),
+        obs_square_sum=jnp.zeros_like(shift),
+    )
+    end = jax.lax.while_loop(lambda c: (c.t < horizon) & jnp.any(c.alive), step, start)
+    count = jnp.sum(end.lengths).astype(jnp.float32) if track else jnp.zeros(())
+    mean = end.obs_sum / jnp.maximum(count, 1.0)
+    moments = Moments(count, shift + mean, end.obs_square_sum - count * mean * mean)
+    return Episodes(end.returns, end.lengths, end.t * lanes, moments)
+
+
+def step_metrics(episodes: Episodes) -> Metrics:
+    """Simulated and live env steps of any number of blocks, as every update must report them."""
+    return {
+        "simulated_env_steps": jnp.sum(episodes.simulated),
+        "live_env_steps": jnp.sum(episodes.lengths),
+    }

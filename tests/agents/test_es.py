@@ -1,0 +1,300 @@
+"""Proves that one generation of `eggroll` and `open_es` is the algorithm of the papers: equal to a
+loop over members that builds every weight in float64 and plays every episode by hand; and that
+both climb: on environments whose best policy is known, and not where there is nothing to climb.
+"""
+
+from dataclasses import replace
+from functools import lru_cache, reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from rlbench.agents._es import EvolutionStrategy, shape_fitness
+from rlbench.agents.eggroll import Eggroll
+from rlbench.agents.open_es import OpenES
+from rlbench.algorithm import Task, evaluate
+from rlbench.blocks import Blocks
+from rlbench.env import Discrete
+from rlbench.errors import UsageError
+from rlbench.network import Network
+from rlbench.policy import MLPPolicy
+from rlbench.seeding import evaluation_keys, run_streams
+from tests.toy_envs import Arms, Constant, Counting, Drift, Match, Target, as64, network64
+
+
+def task_of(env: Any, network: Network, lanes: int) -> Task:
+    return Task(env, MLPPolicy(env.spec, network), Blocks(lanes))
+
+
+def start(algorithm: EvolutionStrategy, task: Task, seed: int) -> Any:
+    return jax.jit(lambda keys: algorithm.init(task, keys))(run_streams(seed))
+
+
+def stepper(algorithm: EvolutionStrategy, task: Task) -> Any:
+    return jax.jit(lambda state: algorithm.step(task, state))
+
+
+# Fitness shaping.
+
+
+def zscores64(fitness: np.ndarray) -> np.ndarray:
+    return (fitness - fitness.mean()) / np.sqrt(fitness.var() + 1e-5)
+
+
+def centred_ranks64(fitness: np.ndarray) -> np.ndarray:
+    return (rankdata(fitness, method="average") - 1) / (fitness.size - 1) - 0.5
+
+
+@pytest.mark.parametrize("n", [2, 6, 101])
+def test_zscores_are_those_of_float64(n: int) -> None:
+    fitness = np.random.default_rng(n).normal(50.0, 20.0, n).astype(np.float32)
+    got = shape_fitness(jnp.asarray(fitness), rank_transform=False)
+    # A fitness of 100 is rounded to 1e-5, a millionth of its spread.
+    np.testing.assert_allclose(got, zscores64(fitness.astype(np.float64)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 6, 101])
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_ranks_are_centred_and_ties_share_their_mean_rank(n: int, levels: int) -> None:
+    fitness = np.random.default_rng(n).integers(levels, size=n).astype(np.float32)
+    got = np.asarray(shape_fitness(jnp.asarray(fitness), rank_transform=True))
+    np.testing.assert_allclose(got, centred_ranks64(fitness), rtol=0, atol=1e-6)
+    assert np.all(np.abs(got) <= 0.5)
+
+
+def test_distinct_ranks_span_minus_to_plus_one_half() -> None:
+    got = shape_fitness(jnp.array([3.0, 9.0, -2.0, 4.0]), rank_transform=True)
+    np.testing.assert_allclose(got, np.array([1, 3, 0, 2]) / 3 - 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -200.0, 0.1])
+def test_equal_fitness_ranks_as_nothing(value: float) -> None:
+    assert not np.any(shape_fitness(jnp.full(6, value), rank_transform=True))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -200.0, 0.1])
+def test_equal_fitness_has_z_score_zero(value: float) -> None:
+    assert not np.any(shape_fitness(jnp.full(6, value), rank_transform=False))
+
+
+# One generation against a loop over members.
+
+
+@lru_cache
+def compiled(env: Any) -> tuple[Any, Any]:
+    return jax.jit(env.reset), jax.jit(env.step)
+
+
+def fold(key: Any, *numbers: int) -> Any:
+    return reduce(jax.random.fold_in, numbers, key)
+
+
+def normal64(key: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(jax.random.normal(key, shape), np.float64)
+
+
+class Reference:
+    """The algorithm, once more and slowly. Its lists are over the parameters' leaves."""
+
+    def __init__(self, algorithm: Any, task: Task, state: Any) -> None:
+        self.algorithm, self.task, self.key = algorithm, task, state.key
+        leaves, self.treedef = jax.tree.flatten(state.params)
+        self.params = as64(leaves)
+        self.first = [np.zeros_like(x) for x in self.params]
+        self.second = [np.zeros_like(x) for x in self.params]
+        self.generation = 0
+        self.seen: list[np.ndarray] = []
+
+    def draw(self, pair: int) -> list[np.ndarray]:
+        reuse = self.algorithm.noise_reuse
+        epoch = self.generation // reuse if reuse else 0
+        noise = []
+        for leaf, x in enumerate(self.params):
+            key = fold(self.key, 0, leaf, epoch, pair)
+            if x.ndim == 2 and isinstance(self.algorithm, Eggroll):
+                rank = self.algorithm.rank
+                factors = normal64(key, (sum(x.shape), rank))
+                noise.append(factors[: len(x)] @ factors[len(x) :].T / np.sqrt(rank))
+            else:
+                noise.append(normal64(key, x.shape))
+        return noise
+
+    def see(self, obs: np.ndarray, before: np.ndarray) -> np.ndarray:
+        if not self.algorithm.normalize_observations:
+            return obs
+        mean, std = (before.mean(0), before.std(0)) if before.size else (0.0, 1.0)
+        return np.clip((obs - mean) / std, -10.0, 10.0)
+
+    def choose(self, weights: Any, out: np.ndarray, key: Any) -> np.ndarray:
+        space, sampled = self.task.env.spec.action, not self.algorithm.deterministic_policy
+        if isinstance(space, Discrete):
+            gumbel = np.asarray(jax.random.gumbel(key, out.shape)) if sampled else 0.0
+            return np.argmax(out + gumbel).astype(np.int32)
+        noise = np.exp(weights["log_std"]) * normal64(key, out.shape) if sampled else 0.0
+        low, high = np.array(space.low), np.array(space.high)
+        unit = (np.clip(out + noise, -1.0, 1.0) + 1.0) / 2.0
+        return (low + unit * (high - low)).astype(np.float32)
+
+    def play(self, weights: Any, key: Any, before: np.ndarray) -> float:
+        reset, step = compiled(self.task.env)
+        reset_key, step_key = jax.random.split(key)
+        state, obs = reset(reset_key)
+        total, limit = 0.0, self.task.env.spec.max_steps
+        for t in range(min(self.algorithm.episode_steps or limit, limit)):
+            self.seen.append(np.asarray(obs, np.float64))
+            x = self.see(self.seen[-1], before)
+            out = network64(weights["layers"], self.task.policy.network.activation, x)
+            action = self.choose(weights, out, fold(step_key, 2 * t))
+            state, now = step(fold(step_key, 2 * t + 1), state, action)
+            obs, total = now.obs, total + float(now.reward)
+            if now.terminated or now.truncated:
+                break
+        return total
+
+    def step(self) -> np.ndarray:
+        algorithm, sigma = self.algorithm, self.sigma
+        before = np.array(self.seen)
+        episodes = range(algorithm.n_parallel_evaluations)
+        members, fitness = [], []
+        for pair in range(algorithm.pop_size // 2):
+            noise = self.draw(pair)
+            for sign in (+1.0, -1.0):
+                perturbation = [sign * e for e in noise]
+                weights = self.treedef.unflatten(
+                    [x + sigma * e for x, e in zip(self.params, perturbation, strict=True)]
+                )
+                keys = [fold(self.key, 1, self.generation, pair, i) for i in episodes]
+                members.append(perturbation)
+                fitness.append(np.mean([self.play(weights, key, before) for key in keys]))
+        self.ascend(members, np.array(fitness))
+        self.generation += 1
+        return np.array(fitness)
+
+    @property
+    def sigma(self) -> float:
+        return self.algorithm.sigma * self.algorithm.sigma_decay**self.generation
+
+    def ascend(self, members: list[list[np.ndarray]], fitness: np.ndarray) -> None:
+        algorithm, n = self.algorithm, len(members)
+        shaped = (centred_ranks64 if algorithm.rank_transform else zscores64)(fitness)
+        scale = {"paper": 1.0 / (n * self.sigma), "hyperscale": self.sigma / np.sqrt(n)}
+        rate = algorithm.learning_rate * algorithm.lr_decay**self.generation
+        for i, x in enumerate(self.params):
+            gradient = np.zeros_like(x)
+            for weight, perturbation in zip(shaped, members, strict=True):
+                gradient += scale[algorithm.estimator] * weight * perturbation[i]
+            if algorithm.optimizer == "sgd":
+                self.params[i] = x + rate * gradient
+                continue
+            # Adam with optax's defaults; adamw's decay is 1e-4 of the weight.
+            t, decay = self.generation + 1, 1e-4 if algorithm.optimizer == "adamw" else 0.0
+            self.first[i] = 0.9 * self.first[i] + 0.1 * gradient
+            self.second[i] = 0.999 * self.second[i] + 0.001 * gradient**2
+            spread = np.sqrt(self.second[i] / (1 - 0.999**t)) + 1e-8
+            self.params[i] = x + rate * (self.first[i] / (1 - 0.9**t) / spread - decay * x)
+
+
+SGD = {"optimizer": "sgd", "learning_rate": 0.2, "sigma": 0.3}
+DECAYS = {"lr_decay": 0.7, "sigma_decay": 0.8}
+GENERATIONS = [
+    (Eggroll(8, rank=1, **SGD, **DECAYS), Drift()),
+    (Eggroll(8, 3, rank=2, estimator="hyperscale", rank_transform=True, **SGD, **DECAYS), Drift()),
+    (Eggroll(8, 3, "adam", 0.05, 0.7, 0.3, 0.8, rank=2, deterministic_policy=False), Drift()),
+    (Eggroll(8, rank=1, noise_reuse=2, deterministic_policy=False, **SGD), Drift(Discrete(3))),
+    (OpenES(8, 3, deterministic_policy=False, **SGD, **DECAYS), Drift()),
+    (OpenES(8, estimator="hyperscale", noise_reuse=0, episode_steps=2, **SGD, **DECAYS), Drift()),
+    (OpenES(8, 3, "adamw", 0.05, rank_transform=True, normalize_observations=False), Drift()),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "env"), GENERATIONS, ids=[str(i) for i in range(7)])
+def test_generations_equal_a_loop_over_members(algorithm: Any, env: Drift) -> None:
+    # Blocks of two pairs with one episode a member, of one pair with three.
+    task = task_of(env, Network((5,), "tanh"), lanes=4)
+    state, step = start(algorithm, task, seed=0), stepper(algorithm, task)
+    reference, initial = Reference(algorithm, task, state), jax.tree.leaves(state.params)
+    for _ in range(3):
+        sigma, played_before = reference.sigma, len(reference.seen)
+        fitness = reference.step()
+        state, metrics = step(state)
+        assert metrics["live_env_steps"] == len(reference.seen) - played_before
+        expected = {"fitness_mean": fitness.mean(), "fitness_max": fitness.max()}
+        expected |= {"fitness_std": fitness.std(), "sigma": sigma}
+        for name, value in expected.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=2e-5, err_msg=name)
+
+    for got, wanted, at_first in zip(
+        jax.tree.leaves(state.params), reference.params, initial, strict=True
+    ):
+        # Weights are rounded to 1e-7; an episode's return, and so an estimate, to a millionth.
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-5)
+        assert np.max(np.abs(wanted - at_first)) > 5e-3, "nothing was learnt, so nothing was tested"
+    if algorithm.normalize_observations:
+        seen = np.array(reference.seen)
+        assert state.moments.n == len(seen)
+        np.testing.assert_allclose(state.moments.mean, seen.mean(0), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(state.moments.m2 / len(seen), seen.var(0), rtol=1e-4)
+
+
+def test_learning_rate_and_sigma_decay_once_a_generation() -> None:
+    task = task_of(Drift(), Network(()), lanes=8)
+    decaying = Eggroll(8, **SGD | {"lr_decay": 0.5, "sigma_decay": 0.8})
+    third = replace(decaying, learning_rate=0.05, sigma=0.192, lr_decay=1.0, sigma_decay=1.0)
+    state, step = start(decaying, task, seed=0), stepper(decaying, task)
+    sigmas = []
+    for _ in range(2):
+        state, metrics = step(state)
+        sigmas.append(metrics["sigma"])
+    ended, metrics = step(state)
+    np.testing.assert_allclose([*sigmas, metrics["sigma"]], [0.3, 0.24, 0.192], rtol=1e-6)
+    by_hand, _ = stepper(third, task)(state)
+    for x, y, before in zip(*map(jax.tree.leaves, (ended, by_hand, state)), strict=True):
+        if jnp.issubdtype(x.dtype, jnp.floating) and np.any(x != before):
+            np.testing.assert_allclose(x - before, y - before, rtol=1e-3, atol=1e-6)
+
+
+# Environments with a known answer.
+
+BOTH = [Eggroll, OpenES]
+
+
+@pytest.mark.parametrize("rank_transform", [False, True])
+@pytest.mark.parametrize("algorithm", BOTH)
+def test_nothing_to_learn_moves_nothing(algorithm: Any, rank_transform: bool) -> None:
+    es = algorithm(6, 3, "sgd", 10.0, rank_transform=rank_transform)
+    task = task_of(Constant(), Network((4,), "tanh"), lanes=6)
+    before = start(es, task, seed=0)
+    after, metrics = stepper(es, task)(before)
+    np.testing.assert_allclose(metrics["fitness_mean"], 0.1, rtol=1e-6)
+    for x, y in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def mean_return(algorithm: EvolutionStrategy, task: Task, state: Any) -> float:
+    return float(np.mean(evaluate(algorithm, task, state, evaluation_keys(32)).returns))
+
+
+PROBES = {
+    "one arm pays": (Arms(0), 0.99),
+    "the other arm pays": (Arms(1), 0.99),
+    "a point of a box": (Target(), -0.01),
+    "what is seen": (Match(), 0.99),
+    "what is seen, as an integer": (Match(discrete=True), 0.99),
+}
+
+
+def learn(es: EvolutionStrategy, env: Any, generations: int) -> tuple[float, float]:
+    task = task_of(env, Network((4,), "tanh"), lanes=256)
+
+    @jax.jit
+    def run(keys: Any) -> tuple[Any, Any]:
+        first = es.init(task, keys)
+        last = jax.lax.scan(lambda s, _: es.step(task, s), first, length=generations)[0]
+        return tuple(evaluate(es, task, s, evaluation_keys(32)).returns for s in (first, last))
+
+    before, after = run(run_streams(1))
+    return float(np.mean(before)), float(np.mean(after))

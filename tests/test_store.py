@@ -1,0 +1,85 @@
+"""What is written is what is read back, also after a torn write, and names stay in their folder."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlbench.config import RunConfig, coerce
+from rlbench.errors import UsageError, nearest
+from rlbench.store import RunWriter, check_name, read_run, run_path, to_json
+
+CONFIG = RunConfig(env="toy/env", algo="eggroll", budget_env_steps=10)
+
+
+def test_rows_come_back_in_order_and_a_torn_last_line_is_cut(tmp_path):
+    writer = RunWriter(tmp_path / "run", CONFIG, {"argv": []})
+    for i in range(3):
+        writer.row("evaluation", updates=i, returns=[1.0, 2.0])
+    writer.close()
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as f:
+        f.write('{"kind": "evaluation", "updates": 3')
+    record = read_run(tmp_path / "run")
+    assert [row["updates"] for row in record.evaluations] == [0, 1, 2]
+    assert record.status["status"] == "running"
+    assert record.config == json.loads(json.dumps(CONFIG.to_json()))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_json_cannot_hold_become_null_and_are_flagged(bad):
+    row = json.loads(to_json({"a": bad, "b": [1.0, bad], "c": {"d": 2}}))
+    assert row == {"a": None, "b": [1.0, None], "c": {"d": 2}, "nonfinite": True}
+    assert "nonfinite" not in json.loads(to_json({"a": 1.0}))
+
+
+@given(st.text(max_size=80))
+def test_no_name_leaves_its_folder(text):
+    try:
+        name = check_name(text, "suite")
+    except UsageError:
+        return
+    assert name == text and "/" not in name and "\\" not in name and name not in (".", "..")
+    assert 1 <= len(name) <= 64 and name.isascii()
+
+
+def test_run_path_refuses_a_suite_that_climbs(tmp_path):
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match="folder's name"):
+        run_path(tmp_path, replace(CONFIG, suite=".."))
+
+
+def test_a_directory_that_is_no_run_is_told_so(tmp_path):
+    with pytest.raises(UsageError, match="not a run directory"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (3.0, int, 3),
+        (3, float, 3.0),
+        ([1, 2], tuple[int, ...], (1, 2)),
+        (5, tuple[int, ...], (5,)),
+        (None, int | None, None),
+        (True, bool, True),
+    ],
+)
+def test_values_become_the_annotated_type(value, hint, expected):
+    result = coerce(value, hint, "x")
+    assert result == expected and type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [(3.5, int), (True, int), (True, float), ("3", float), (1, bool), (1, str)]
+)
+def test_values_of_another_type_are_refused(value, hint):
+    with pytest.raises(UsageError):
+        coerce(value, hint, "x")
+
+
+def test_nearest_offers_the_likely_name_or_all():
+    assert nearest("egroll", ["eggroll", "open_es"]) == "did you mean 'eggroll'?"
+    assert nearest("zzz", ["eggroll", "open_es"]) == "choose from eggroll, open_es"
