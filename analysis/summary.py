@@ -91,7 +91,7 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         lines += _cost(status)
     if status["status"] != "ok":
         lines.append(("status", f"{status['status']}: {status['reason']}"))
-    return [*lines, ("settings", record.config["settings_source"]), ("files", str(record.path))]
+    return [*lines, ("settings", record.config["settings_source"])]
 
 
 def _curve(evaluations: list[dict[str, Any]]) -> str:
@@ -108,6 +108,9 @@ def show(record: RunRecord) -> None:
     config = record.config
     title = f"{config['algo']} on {config['env']}, seed {config['seed']}"
     good = record.status["status"] == "ok"
-    Console(highlight=False).print(
+    console = Console(highlight=False)
+    console.print(
         Panel(grid, title=Text(title), title_align="left", border_style="green" if good else "red")
     )
+    # On a line of its own and never cut, so that it can be copied.
+    console.print(Text(f"written to {record.path}"), soft_wrap=True)

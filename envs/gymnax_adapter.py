@@ -32,7 +32,9 @@ class GymnaxEnv:
             max_steps: the time limit, in env steps; it replaces gymnax's.
         """
         self.library, params = gymnax.make(name)
-        self.params = params.replace(max_steps_in_episode=max_steps)
+        # Of the library's own type: BernoulliBandit has a float and computes with it.
+        limit = type(params.max_steps_in_episode)(max_steps)
+        self.params = params.replace(max_steps_in_episode=limit)
         space = self.library.observation_space(self.params)
         self._discrete = isinstance(space, spaces.Discrete)
         observation = (

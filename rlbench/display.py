@@ -90,7 +90,7 @@ class Display:
             f"{_budget(config)}",
             markup=False,
         )
-        self._console.print(config.settings_source, style="dim", markup=False)
+        self._console.print(config.settings_source, style="dim", markup=False, soft_wrap=True)
         if self._console.is_terminal:
             columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"))
             self._bar = Bar(*columns, _Line(), console=self._console, transient=True)

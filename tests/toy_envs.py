@@ -1,5 +1,5 @@
 """What tests measure against: environments whose answer is known by hand, and the policy network
-once more in plain float64 NumPy.
+once more in plain float64 NumPy; and a jit for them.
 
 All environments follow the contract of `rlbench.env.Env`. Those that can outlive an episode turn
 NaN after its end, as Brax's do, so that a mask that is missing (or is a product) shows.
@@ -181,3 +181,8 @@ def network64(layers: list[dict[str, np.ndarray]], activation: str, x: np.ndarra
 def as64(tree: Any) -> Any:
     """All arrays of a pytree as float64 NumPy arrays."""
     return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+def quick(function: Any) -> Any:
+    """jit without LLVM's optimisations: most of a small test's time is compilation."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})

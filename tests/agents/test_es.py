@@ -3,7 +3,6 @@ loop over members that builds every weight in float64 and plays every episode by
 both climb: on environments whose best policy is known, and not where there is nothing to climb.
 """
 
-from dataclasses import replace
 from functools import lru_cache, reduce
 from typing import Any
 
@@ -23,7 +22,7 @@ from rlbench.errors import UsageError
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.seeding import evaluation_keys, run_streams
-from tests.toy_envs import Arms, Constant, Counting, Drift, Match, Target, as64, network64
+from tests.toy_envs import Arms, Constant, Counting, Drift, Match, Target, as64, network64, quick
 
 
 def task_of(env: Any, network: Network, lanes: int) -> Task:
@@ -31,14 +30,12 @@ def task_of(env: Any, network: Network, lanes: int) -> Task:
 
 
 def start(algorithm: EvolutionStrategy, task: Task, seed: int) -> Any:
-    return jax.jit(lambda keys: algorithm.init(task, keys))(run_streams(seed))
-
-
-def stepper(algorithm: EvolutionStrategy, task: Task) -> Any:
-    return jax.jit(lambda state: algorithm.step(task, state))
+    return quick(lambda keys: algorithm.init(task, keys))(run_streams(seed))
 
 
 # Fitness shaping.
+
+shape = jax.jit(shape_fitness, static_argnums=1)
 
 
 def zscores64(fitness: np.ndarray) -> np.ndarray:
@@ -49,36 +46,36 @@ def centred_ranks64(fitness: np.ndarray) -> np.ndarray:
     return (rankdata(fitness, method="average") - 1) / (fitness.size - 1) - 0.5
 
 
-@pytest.mark.parametrize("n", [2, 6, 101])
+@pytest.mark.parametrize("n", [2, 101])
 def test_zscores_are_those_of_float64(n: int) -> None:
     fitness = np.random.default_rng(n).normal(50.0, 20.0, n).astype(np.float32)
-    got = shape_fitness(jnp.asarray(fitness), rank_transform=False)
+    got = shape(fitness, False)
     # A fitness of 100 is rounded to 1e-5, a millionth of its spread.
     np.testing.assert_allclose(got, zscores64(fitness.astype(np.float64)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [2, 6, 101])
+@pytest.mark.parametrize("n", [2, 101])
 @pytest.mark.parametrize("levels", [3, 10**6])
 def test_ranks_are_centred_and_ties_share_their_mean_rank(n: int, levels: int) -> None:
     fitness = np.random.default_rng(n).integers(levels, size=n).astype(np.float32)
-    got = np.asarray(shape_fitness(jnp.asarray(fitness), rank_transform=True))
+    got = np.asarray(shape(fitness, True))
     np.testing.assert_allclose(got, centred_ranks64(fitness), rtol=0, atol=1e-6)
     assert np.all(np.abs(got) <= 0.5)
 
 
 def test_distinct_ranks_span_minus_to_plus_one_half() -> None:
-    got = shape_fitness(jnp.array([3.0, 9.0, -2.0, 4.0]), rank_transform=True)
+    got = shape(np.float32([3, 9, -2, 4]), True)
     np.testing.assert_allclose(got, np.array([1, 3, 0, 2]) / 3 - 0.5, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -200.0, 0.1])
 def test_equal_fitness_ranks_as_nothing(value: float) -> None:
-    assert not np.any(shape_fitness(jnp.full(6, value), rank_transform=True))
+    assert not np.any(shape(np.full(6, value, np.float32), True))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -200.0, 0.1])
 def test_equal_fitness_has_z_score_zero(value: float) -> None:
-    assert not np.any(shape_fitness(jnp.full(6, value), rank_transform=False))
+    assert not np.any(shape(np.full(6, value, np.float32), False))
 
 
 # One generation against a loop over members.
@@ -200,22 +197,43 @@ class Reference:
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.2, "sigma": 0.3}
 DECAYS = {"lr_decay": 0.7, "sigma_decay": 0.8}
+LINEAR, HIDDEN = Network(()), Network((5,), "tanh")
 GENERATIONS = [
-    (Eggroll(8, rank=1, **SGD, **DECAYS), Drift()),
-    (Eggroll(8, 3, rank=2, estimator="hyperscale", rank_transform=True, **SGD, **DECAYS), Drift()),
-    (Eggroll(8, 3, "adam", 0.05, 0.7, 0.3, 0.8, rank=2, deterministic_policy=False), Drift()),
-    (Eggroll(8, rank=1, noise_reuse=2, deterministic_policy=False, **SGD), Drift(Discrete(3))),
-    (OpenES(8, 3, deterministic_policy=False, **SGD, **DECAYS), Drift()),
-    (OpenES(8, estimator="hyperscale", noise_reuse=0, episode_steps=2, **SGD, **DECAYS), Drift()),
-    (OpenES(8, 3, "adamw", 0.05, rank_transform=True, normalize_observations=False), Drift()),
+    (Eggroll(8, rank=1, **SGD, **DECAYS), HIDDEN, Drift()),
+    (
+        Eggroll(8, 3, rank=2, estimator="hyperscale", rank_transform=True, **SGD, **DECAYS),
+        LINEAR,
+        Drift(Discrete(3)),
+    ),
+    (
+        Eggroll(8, 3, "adam", 0.05, 0.7, 0.3, 0.8, rank=2, deterministic_policy=False),
+        LINEAR,
+        Drift(),
+    ),
+    (
+        Eggroll(8, rank=1, noise_reuse=2, deterministic_policy=False, **SGD, **DECAYS),
+        LINEAR,
+        Drift(Discrete(3)),
+    ),
+    (OpenES(8, 3, deterministic_policy=False, **SGD, **DECAYS), HIDDEN, Drift()),
+    (
+        OpenES(8, estimator="hyperscale", noise_reuse=0, episode_steps=2, **SGD, **DECAYS),
+        LINEAR,
+        Drift(),
+    ),
+    (
+        OpenES(8, 3, "adamw", 0.05, rank_transform=True, normalize_observations=False),
+        LINEAR,
+        Drift(),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("algorithm", "env"), GENERATIONS, ids=[str(i) for i in range(7)])
-def test_generations_equal_a_loop_over_members(algorithm: Any, env: Drift) -> None:
+@pytest.mark.parametrize(("algorithm", "network", "env"), GENERATIONS, ids=range(len(GENERATIONS)))
+def test_generations_equal_a_loop_over_members(algorithm: Any, network: Any, env: Any) -> None:
     # Blocks of two pairs with one episode a member, of one pair with three.
-    task = task_of(env, Network((5,), "tanh"), lanes=4)
-    state, step = start(algorithm, task, seed=0), stepper(algorithm, task)
+    task = task_of(env, network, lanes=4)
+    state, step = start(algorithm, task, seed=0), quick(lambda s: algorithm.step(task, s))
     reference, initial = Reference(algorithm, task, state), jax.tree.leaves(state.params)
     for _ in range(3):
         sigma, played_before = reference.sigma, len(reference.seen)
@@ -240,61 +258,103 @@ def test_generations_equal_a_loop_over_members(algorithm: Any, env: Drift) -> No
         np.testing.assert_allclose(state.moments.m2 / len(seen), seen.var(0), rtol=1e-4)
 
 
-def test_learning_rate_and_sigma_decay_once_a_generation() -> None:
-    task = task_of(Drift(), Network(()), lanes=8)
-    decaying = Eggroll(8, **SGD | {"lr_decay": 0.5, "sigma_decay": 0.8})
-    third = replace(decaying, learning_rate=0.05, sigma=0.192, lr_decay=1.0, sigma_decay=1.0)
-    state, step = start(decaying, task, seed=0), stepper(decaying, task)
-    sigmas = []
-    for _ in range(2):
-        state, metrics = step(state)
-        sigmas.append(metrics["sigma"])
-    ended, metrics = step(state)
-    np.testing.assert_allclose([*sigmas, metrics["sigma"]], [0.3, 0.24, 0.192], rtol=1e-6)
-    by_hand, _ = stepper(third, task)(state)
-    for x, y, before in zip(*map(jax.tree.leaves, (ended, by_hand, state)), strict=True):
-        if jnp.issubdtype(x.dtype, jnp.floating) and np.any(x != before):
-            np.testing.assert_allclose(x - before, y - before, rtol=1e-3, atol=1e-6)
-
-
 # Environments with a known answer.
-
-BOTH = [Eggroll, OpenES]
 
 
 @pytest.mark.parametrize("rank_transform", [False, True])
-@pytest.mark.parametrize("algorithm", BOTH)
-def test_nothing_to_learn_moves_nothing(algorithm: Any, rank_transform: bool) -> None:
-    es = algorithm(6, 3, "sgd", 10.0, rank_transform=rank_transform)
-    task = task_of(Constant(), Network((4,), "tanh"), lanes=6)
+def test_nothing_to_learn_moves_nothing(rank_transform: bool) -> None:
+    # Optimised as in real runs: fused arithmetic leaves a rest where plain arithmetic cancels,
+    # and adam would make a full step of any rest.
+    es = Eggroll(6, 3, "sgd", 10.0, rank_transform=rank_transform)
+    task = task_of(Constant(), LINEAR, lanes=6)
     before = start(es, task, seed=0)
-    after, metrics = stepper(es, task)(before)
+    after, metrics = jax.jit(lambda s: es.step(task, s))(before)
     np.testing.assert_allclose(metrics["fitness_mean"], 0.1, rtol=1e-6)
     for x, y in zip(*map(jax.tree.leaves, (before.params, after.params)), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
-def mean_return(algorithm: EvolutionStrategy, task: Task, state: Any) -> float:
-    return float(np.mean(evaluate(algorithm, task, state, evaluation_keys(32)).returns))
+def returns_before_and_after(es: Any, env: Any, generations: int) -> tuple[float, float]:
+    """Mean returns of the mean policy, as drawn and as learnt."""
+    task = task_of(env, LINEAR, lanes=256)
 
-
-PROBES = {
-    "one arm pays": (Arms(0), 0.99),
-    "the other arm pays": (Arms(1), 0.99),
-    "a point of a box": (Target(), -0.01),
-    "what is seen": (Match(), 0.99),
-    "what is seen, as an integer": (Match(discrete=True), 0.99),
-}
-
-
-def learn(es: EvolutionStrategy, env: Any, generations: int) -> tuple[float, float]:
-    task = task_of(env, Network((4,), "tanh"), lanes=256)
-
-    @jax.jit
-    def run(keys: Any) -> tuple[Any, Any]:
+    @quick
+    def run(keys: Any) -> Any:
         first = es.init(task, keys)
-        last = jax.lax.scan(lambda s, _: es.step(task, s), first, length=generations)[0]
-        return tuple(evaluate(es, task, s, evaluation_keys(32)).returns for s in (first, last))
+        last = jax.lax.scan(lambda s, _: (es.step(task, s)[0], None), first, length=generations)[0]
+        states = jax.tree.map(lambda *x: jnp.stack(x), first, last)
+        return jax.lax.map(lambda s: evaluate(es, task, s, evaluation_keys(32)).returns, states)
 
-    before, after = run(run_streams(1))
-    return float(np.mean(before)), float(np.mean(after))
+    before, after = np.asarray(run(run_streams(4))).mean(axis=1)
+    return float(before), float(after)
+
+
+# Between them both algorithms meet every environment, and both ways to act every kind of action.
+PROBES = [
+    pytest.param(*probe, id=f"{probe[0].__name__}-{probe[2]}")
+    for probe in [
+        (Eggroll, True, Arms(1), 0.99),
+        (OpenES, False, Arms(1), 0.99),
+        (Eggroll, False, Target(), -0.01),
+        (OpenES, True, Target(), -0.01),
+        (Eggroll, False, Match(), 0.99),
+        (OpenES, True, Match(), 0.99),
+        (Eggroll, True, Match(discrete=True), 0.99),
+        (OpenES, False, Match(discrete=True), 0.99),
+    ]
+]
+
+
+@pytest.mark.parametrize(("algorithm", "deterministic", "env", "enough"), PROBES)
+def test_the_right_action_is_learnt(
+    algorithm: Any, deterministic: bool, env: Any, enough: float
+) -> None:
+    # Perturbations must reach across what a discrete policy is sure of, and not blur a point.
+    sigma = 0.2 if isinstance(env, Target) else 0.5
+    es = algorithm(64, 2, "adam", 0.1, 0.97, sigma, deterministic_policy=deterministic)
+    before, after = returns_before_and_after(es, env, generations=100)
+    assert before < enough - 0.2, "a seed whose initial weights know the answer shows nothing"
+    assert after > enough
+
+
+def test_steps_are_counted_as_the_environment_counts_them() -> None:
+    env, evaluations = Counting(), 2
+    es = Eggroll(12, evaluations, "sgd", normalize_observations=True)
+    # Six pairs of four lanes, in blocks of at most nine lanes: three blocks of two pairs.
+    task = task_of(env, LINEAR, lanes=9)
+    state, step = start(es, task, seed=0), quick(lambda s: es.step(task, s))
+    for generation in range(3):
+        root, lengths = fold(state.key, 1, generation), np.zeros((6, evaluations), int)
+        for pair, episode in np.ndindex(lengths.shape):
+            reset_key, _ = jax.random.split(fold(root, pair, episode))
+            lengths[pair, episode] = compiled(env)[0](reset_key)[0].length
+        state, metrics = step(state)
+        # Both members of a pair play the same episodes.
+        assert metrics["live_env_steps"] == 2 * lengths.sum()
+        assert metrics["simulated_env_steps"] == 8 * lengths.reshape(3, -1).max(axis=1).sum()
+        np.testing.assert_allclose(metrics["fitness_mean"] * 12 * evaluations, 2 * lengths.sum())
+        assert es.env_steps_per_update(task) >= metrics["simulated_env_steps"]
+    # After an episode's end the environment said NaN.
+    assert np.all(np.isfinite(state.moments.mean)) and np.all(np.isfinite(state.moments.m2))
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pop_size": 7},
+        {"pop_size": 0},
+        {"n_parallel_evaluations": 0},
+        {"noise_reuse": -1},
+        {"episode_steps": -1},
+        {"sigma": 0.0},
+        {"learning_rate": float("nan")},
+        {"lr_decay": -1.0},
+        {"sigma_decay": float("inf")},
+        {"rank": 0},
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Eggroll(**options)

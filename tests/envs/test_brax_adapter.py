@@ -17,6 +17,9 @@ from rlbench.envs.brax_adapter import BraxEnv, BraxState, brax_envs
 from rlbench.errors import UsageError
 from rlbench.registry import EnvEntry, env_entries, find_env, make_env, refused_envs
 
+# Brax's physics reads fields that mujoco-mjx has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:brax")
+
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = [entry for entry in env_entries() if entry.suite == "brax"]
 OTHERS = [
