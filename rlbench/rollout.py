@@ -69,11 +69,9 @@ def play(
     Returns:
         The lanes' episodes.
     """
-    lanes = keys.shape[0]
     track = reference is not None and not isinstance(env.spec.observation, Discrete)
     shift = reference if track and reference is not None else jnp.zeros(1)
     reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state, obs = jax.vmap(env.reset)(reset_keys)
     per_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))
 
     def step(c: _Carry) -> _Carry:
@@ -91,9 +89,18 @@ def play(
             obs_square_sum=c.obs_square_sum + jnp.sum(centred * centred, axis=0),
         )
 
-    zero = jnp.zeros((), jnp.int32)
-    start = _Carry(
-        t=zero,
+    end = jax.lax.while_loop(
+        lambda c: (c.t < horizon) & jnp.any(c.alive), step, _start(env, reset_keys, shift)
+    )
+    moments = _moments(end, shift, track)
+    return Episodes(end.returns, end.lengths, end.t * keys.shape[0], moments)
+
+
+def _start(env: AnyEnv, keys: Array, shift: Array) -> _Carry:
+    state, obs = jax.vmap(env.reset)(keys)
+    lanes = keys.shape[0]
+    return _Carry(
+        t=jnp.zeros((), jnp.int32),
         state=state,
         obs=obs,
         alive=jnp.ones(lanes, bool),
@@ -102,11 +109,12 @@ def play(
         obs_sum=jnp.zeros_like(shift),
         obs_square_sum=jnp.zeros_like(shift),
     )
-    end = jax.lax.while_loop(lambda c: (c.t < horizon) & jnp.any(c.alive), step, start)
-    count = jnp.sum(end.lengths).astype(jnp.float32) if track else jnp.zeros(())
-    mean = end.obs_sum / jnp.maximum(count, 1.0)
-    moments = Moments(count, shift + mean, end.obs_square_sum - count * mean * mean)
-    return Episodes(end.returns, end.lengths, end.t * lanes, moments)
+
+
+def _moments(end: _Carry, shift: Array, track: bool) -> Moments:
+    n = jnp.sum(end.lengths).astype(jnp.float32) if track else jnp.zeros(())
+    mean = end.obs_sum / jnp.maximum(n, 1.0)
+    return Moments(n, shift + mean, end.obs_square_sum - n * mean * mean)
 
 
 def step_metrics(episodes: Episodes) -> Metrics:
