@@ -26,7 +26,8 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
 @contextlib.contextmanager
 def _quiet_mujoco() -> Iterator[None]:
     """Keeps MuJoCo from writing MUJOCO_LOG.TXT into the user's folder (some of Brax's models use a
-    deprecated compiler option)."""
+    deprecated compiler option).
+    """
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:

@@ -37,7 +37,13 @@ def parse_run(argv: Sequence[str], prog: str) -> RunOptions:
         UsageError: an unknown flag; the nearest is offered.
     """
     # tyro's own message for an unknown flag is a box of several lines; ours is one sentence.
-    options, unknown = tyro.cli(RunOptions, args=list(argv), prog=prog, return_unknown_args=True)
+    options, unknown = tyro.cli(
+        RunOptions,
+        args=list(argv),
+        prog=prog,
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     if unknown:
         flags = ["--" + name.replace("_", "-") for name in RunOptions.__dataclass_fields__]
         raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")

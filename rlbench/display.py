@@ -150,6 +150,9 @@ def show_envs() -> None:
         box=None,
         header_style="bold",
     )
+    for column in table.columns[:2]:
+        column.no_wrap = True
+        column.overflow = "fold"
     for column in table.columns[3:]:
         column.justify = "right"
     for e in registry.env_entries():
@@ -164,7 +167,7 @@ def show_envs() -> None:
             score(scores.get("do_nothing")),
             score(e.reference),
         )
-    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
     console.print(table)
     for name, reason in registry.refused_envs().items():
         console.print(f"\nnot usable: {name}: {reason}", style="dim", markup=False)
@@ -175,4 +178,4 @@ def show_agents() -> None:
     table = Table("agent", "what", "source", box=None, header_style="bold")
     for entry in registry.agent_entries():
         table.add_row(entry.name, entry.about, entry.source)
-    Console(width=None if Console().is_terminal else 140, highlight=False).print(table)
+    Console(width=None if Console().is_terminal else 160, highlight=False).print(table)

@@ -24,6 +24,11 @@ from rlbench.settings import PROFILES, profile_settings
 MAX_CONFIG_BYTES = 1 << 20
 
 
+def _flag(value: str, hint: str) -> Any:
+    """How the help shows a flag: its value, and its default in words."""
+    return tyro.conf.arg(metavar=value or None, help_behavior_hint=f"({hint})" if hint else "")
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Train one algorithm on one environment, and record the run.
@@ -31,36 +36,38 @@ class RunOptions:
     Settings of the algorithm and of its network are given by --set NAME=VALUE.
     """
 
-    env: str = ""
+    env: Annotated[str, _flag("ENV", "required")] = ""
     """Environment: an alias (ant), an id (brax/ant), either with a backend (ant@positional)."""
-    algo: str = ""
+    algo: Annotated[str, _flag("ALGO", "required")] = ""
     """Algorithm: see `rlbench list agents`."""
-    seed: str = ""
-    """Root of the run's random streams; 0 if not given."""
-    budget: str = ""
+    seed: Annotated[str, _flag("INT", "default: 0")] = ""
+    """Root of the run's random streams."""
+    budget: Annotated[str, _flag("STEPS", "default: the environment's")] = ""
     """Simulated env steps, dead ones included: 2e6, or "paper" for the paper's 5e8."""
-    budget_seconds: str = ""
+    budget_seconds: Annotated[str, _flag("SECONDS", "default: no limit")] = ""
     """Training seconds, compilation and evaluation apart. The first limit reached ends the run."""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=VALUE, repeatable: --set learning_rate=0.02 --set hidden=[64,64]."""
-    settings: str = ""
+    set: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, _flag("NAME=VALUE", "repeatable")
+    ] = ()
+    """A setting: --set learning_rate=0.02 --set hidden=[64,64]."""
+    settings: Annotated[str, _flag("PROFILE", "default: by device")] = ""
     """Settings to start from: laptop (the default on a CPU) or paper (on an accelerator)."""
-    config: str = ""
-    """TOML file, or a run's config.json, which repeats that run."""
-    out: str = "results"
+    config: Annotated[str, _flag("FILE", "optional")] = ""
+    """TOML file, or a run's config.json, which repeats that run; flags win over it."""
+    out: Annotated[str, _flag("DIR", "default: results")] = "results"
     """Directory for run directories."""
-    suite: str = ""
-    """First folder below it; "adhoc" if not given."""
-    device: str = ""
-    """cpu or gpu; an accelerator is used if there is one."""
-    host_devices: str = ""
+    suite: Annotated[str, _flag("NAME", "default: adhoc")] = ""
+    """First folder below it."""
+    device: Annotated[str, _flag("cpu|gpu", "default: a GPU if there is one")] = ""
+    """Where to compute."""
+    host_devices: Annotated[str, _flag("INT", "default: the environment's")] = ""
     """CPU devices to split the work over; 1 if a run hangs."""
-    eval_episodes: str = ""
-    """Complete episodes in every evaluation; 64 if not given."""
-    overwrite: bool = False
+    eval_episodes: Annotated[str, _flag("INT", "default: 64")] = ""
+    """Complete episodes in every evaluation."""
+    overwrite: Annotated[bool, _flag("", "")] = False
     """Replace an existing run."""
-    quiet: bool = False
-    """Only the path of the run directory, on stdout."""
+    quiet: Annotated[bool, _flag("", "")] = False
+    """Print nothing but the path of the run directory."""
 
 
 def number(text: str, flag: str) -> float:

@@ -222,7 +222,7 @@ GENERATIONS = [
         Drift(),
     ),
     (
-        OpenES(8, 3, "adamw", 0.05, rank_transform=True, normalize_observations=False),
+        OpenES(8, 3, "adamw", 1.0, rank_transform=True, normalize_observations=False),
         LINEAR,
         Drift(),
     ),
@@ -256,6 +256,11 @@ def test_generations_equal_a_loop_over_members(algorithm: Any, network: Any, env
         assert state.moments.n == len(seen)
         np.testing.assert_allclose(state.moments.mean, seen.mean(0), rtol=0, atol=1e-5)
         np.testing.assert_allclose(state.moments.m2 / len(seen), seen.var(0), rtol=1e-4)
+
+
+def test_without_normalization_observations_are_seen_as_they_are() -> None:
+    obs = np.float32([50.0, -3000.0])
+    np.testing.assert_array_equal(OpenES(4, normalize_observations=False)._see(None, obs), obs)
 
 
 # Environments with a known answer.
