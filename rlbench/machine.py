@@ -55,11 +55,11 @@ def _git(*arguments: str) -> str | None:
 
 
 def commit() -> dict[str, Any]:
-    """The checkout's commit and whether it has changes; nulls outside a checkout of rlbench."""
+    """The checkout's commit, and whether tracked files differ from it; nulls outside a checkout."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None or not (Path(top) / "rlbench" / "machine.py").exists():
         return {"commit": None, "dirty": None}
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def _processor() -> str:

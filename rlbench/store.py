@@ -102,11 +102,18 @@ class RunWriter:
     """Writes one run directory."""
 
     def __init__(self, path: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
-        """Makes the directory (replacing what was there) and marks the run as running."""
+        """Makes the directory (replacing what was there) and marks the run as running.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
         self.path = path
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
+        try:
+            if path.exists():
+                shutil.rmtree(path)
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror}") from None
         self._started = now()
         self._json("config.json", config.to_json())
         self._json("provenance.json", provenance)
