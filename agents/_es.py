@@ -48,9 +48,11 @@ def shape_fitness(fitness: Float[Array, " N"], rank_transform: bool) -> Float[Ar
         ordered = jnp.sort(fitness)
         below = jnp.searchsorted(ordered, fitness, side="left")
         not_above = jnp.searchsorted(ordered, fitness, side="right")
-        rank = 0.5 * (below + not_above - 1)
-        return rank / (n - 1) - 0.5
-    return (fitness - jnp.mean(fitness)) * jax.lax.rsqrt(jnp.var(fitness) + 1e-5)
+        return (below + not_above - n) / (2.0 * (n - 1))
+    # From the first member on, so that equal fitness is exactly zero and not its rounding.
+    above = fitness - fitness[0]
+    centred = above - jnp.mean(above)
+    return centred * jax.lax.rsqrt(jnp.var(above) + 1e-5)
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,12 @@ class EvolutionStrategy:
         )
         # (blocks, P * S) to (pair, sign, episode) to (pair, sign).
         returns = episodes.returns.reshape(pairs, 2, self.n_parallel_evaluations)
-        fitness = jnp.mean(returns, axis=-1)
-        direction = self._estimate(task, state, sigma, fitness, noise)
+        # Shaping ignores a constant; XLA would fuse the mean's division into a later difference,
+        # and members of equal fitness would then differ by rounding.
+        anchor = returns[0, 0, 0]
+        above = jnp.mean(returns - anchor, axis=-1)
+        fitness = anchor + above
+        direction = self._estimate(task, state, sigma, above, noise)
         ascent = jax.tree.map(jnp.negative, direction)
         updates, optimizer = self._optimizer.update(ascent, state.optimizer, state.params)
         new = ESState(

@@ -55,11 +55,12 @@ def _git(*arguments: str) -> str | None:
 
 
 def commit() -> dict[str, Any]:
-    """The checkout's commit, and whether tracked files differ from it; nulls outside a checkout."""
+    """The checkout's commit, and whether tracked files differ; nulls outside a checkout."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None or not (Path(top) / "rlbench" / "machine.py").exists():
         return {"commit": None, "dirty": None}
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(changes)}
 
 
 def _processor() -> str:

@@ -70,8 +70,13 @@ def play(
         The lanes' episodes.
     """
     track = reference is not None and not isinstance(env.spec.observation, Discrete)
-    shift = reference if track and reference is not None else jnp.zeros(1)
     reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    state, obs = jax.vmap(env.reset)(reset_keys)
+    shift = jnp.zeros(1)
+    if track and reference is not None:
+        # Before anything was seen the reference is zero, and sums of squares of a feature far from
+        # it would cancel: the start states stand in.
+        shift = jnp.where(jnp.any(reference != 0.0), reference, jnp.mean(obs, axis=0))
     per_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))
 
     def step(c: _Carry) -> _Carry:
@@ -90,15 +95,14 @@ def play(
         )
 
     end = jax.lax.while_loop(
-        lambda c: (c.t < horizon) & jnp.any(c.alive), step, _start(env, reset_keys, shift)
+        lambda c: (c.t < horizon) & jnp.any(c.alive), step, _start(state, obs, shift)
     )
     moments = _moments(end, shift, track)
     return Episodes(end.returns, end.lengths, end.t * keys.shape[0], moments)
 
 
-def _start(env: AnyEnv, keys: Array, shift: Array) -> _Carry:
-    state, obs = jax.vmap(env.reset)(keys)
-    lanes = keys.shape[0]
+def _start(state: Any, obs: Array, shift: Array) -> _Carry:
+    lanes = obs.shape[0]
     return _Carry(
         t=jnp.zeros((), jnp.int32),
         state=state,
@@ -114,7 +118,7 @@ def _start(env: AnyEnv, keys: Array, shift: Array) -> _Carry:
 def _moments(end: _Carry, shift: Array, track: bool) -> Moments:
     n = jnp.sum(end.lengths).astype(jnp.float32) if track else jnp.zeros(())
     mean = end.obs_sum / jnp.maximum(n, 1.0)
-    return Moments(n, shift + mean, end.obs_square_sum - n * mean * mean)
+    return Moments(n, shift + mean, jnp.maximum(end.obs_square_sum - n * mean * mean, 0.0))
 
 
 def step_metrics(episodes: Episodes) -> Metrics:

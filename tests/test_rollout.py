@@ -188,3 +188,18 @@ def test_map_keeps_the_order_of_blocks(devices: int, gather: bool, n: int) -> No
     scale = np.arange(1.0, n + 1)[:, None]
     np.testing.assert_array_equal(got["row"], 100.0 + scale * np.asarray(x))
     np.testing.assert_array_equal(got["sum"], np.asarray(x).sum(1))
+
+
+def test_moments_of_features_far_from_zero_do_not_cancel() -> None:
+    class Far(Counting):
+        def _show(self, state: Any) -> Any:
+            steps = state.t.astype(jnp.float32)
+            return jnp.stack([jnp.float32(300.1), 1000.0 + 0.1 * steps])
+
+    keys = jax.random.split(jax.random.key(0), 64)
+    act = lambda obs, keys: jnp.zeros(obs.shape[0], jnp.int32)  # noqa: E731
+    played = jax.jit(lambda k: play(Far(), act, k, horizon=12, reference=jnp.zeros(2)))(keys)
+    steps = np.concatenate([np.arange(n) for n in np.asarray(played.lengths)])
+    variance = np.asarray(played.moments.m2) / float(played.moments.n)
+    # float32 resolves 1000 to 6e-5: the feature's own rounding, not its square's.
+    np.testing.assert_allclose(variance, [0.0, np.var(0.1 * steps)], atol=1e-3)
