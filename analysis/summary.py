@@ -42,7 +42,10 @@ def scale(env: str) -> str:
 
 def _memory(memory: dict[str, Any]) -> str:
     def mib(name: str) -> str | None:
-        return None if memory.get(name) is None else f"{memory[name] / 2**20:,.0f} MiB"
+        if memory.get(name) is None:
+            return None
+        mebibytes = memory[name] / 2**20
+        return f"{mebibytes:,.0f} MiB" if mebibytes >= 10 else f"{mebibytes:.2g} MiB"
 
     columns = [
         ("update's buffers", mib("update_buffer_bytes")),
