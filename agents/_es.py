@@ -26,6 +26,10 @@ from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
 
 
+KEEP_BYTES = 1 << 29
+"""Most noise that is kept from the episodes to the update."""
+
+
 class ESState(NamedTuple):
     """All there is: the noise of any generation is rebuilt from `key` and `generation`."""
 
@@ -75,6 +79,7 @@ class EvolutionStrategy:
         estimator: "paper" scales the estimate by 1 / (N sigma), "hyperscale" by sigma / sqrt(N) as
             the authors' code does. It matters under sgd; adam hides it.
         episode_steps: training episodes are cut after this many env steps; 0 for the env's limit.
+        noise_dtype: float16 or float32: to what the noise is rounded when it is drawn.
     """
 
     pop_size: int = 256
@@ -90,6 +95,7 @@ class EvolutionStrategy:
     noise_reuse: int = 1
     estimator: Literal["paper", "hyperscale"] = "paper"
     episode_steps: int = 0
+    noise_dtype: noises.NoiseType = "float16"
 
     def __post_init__(self) -> None:
         """Refuses what no population could use.
@@ -157,24 +163,26 @@ class EvolutionStrategy:
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""
         pairs = self.pop_size // 2
-        blocks, size = task.blocks.split(pairs, 2 * self.n_parallel_evaluations)
-        ids = jnp.arange(pairs).reshape(blocks, size)
+        queues, size = task.blocks.split(pairs, 2 * self.n_parallel_evaluations)
+        ids = jnp.arange(pairs).reshape(queues, size)
         sigma = self.sigma * self.sigma_decay**state.generation
-        noise = task.blocks.map(self._draw, state, ids, gather=False)
+        # Noise is cheap to rebuild and dear to keep: a large population draws it once more.
+        keep = self._noise_bytes(state.params) * pairs <= KEEP_BYTES
+        noise = task.blocks.map(self._draw, state, ids, gather=False) if keep else None
         episodes = task.blocks.map(
             lambda shared, ids, noise: self._play(task, shared[0], shared[1], ids, noise),
             (state, sigma),
             ids,
             noise,
         )
-        # (blocks, P * S) to (pair, sign, episode) to (pair, sign).
+        # (queues, items, lanes) to (pair, sign, episode) to (pair, sign).
         returns = episodes.returns.reshape(pairs, 2, self.n_parallel_evaluations)
         # Shaping ignores a constant; XLA would fuse the mean's division into a later difference,
         # and members of equal fitness would then differ by rounding.
         anchor = returns[0, 0, 0]
         above = jnp.mean(returns - anchor, axis=-1)
         fitness = anchor + above
-        direction = self._estimate(task, state, sigma, above, noise)
+        direction = self._estimate(task, state, sigma, above, ids, noise)
         ascent = jax.tree.map(jnp.negative, direction)
         updates, optimizer = self._optimizer.update(ascent, state.optimizer, state.params)
         new = ESState(
@@ -194,52 +202,80 @@ class EvolutionStrategy:
     def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
         epoch = state.generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
         root = jax.random.fold_in(state.key, 0)
-        return noises.draw(self.perturbation, root, state.params, epoch, ids)
+        return noises.draw(self.perturbation, self.noise_dtype, root, state.params, epoch, ids)
+
+    def _noise_bytes(self, params: Params) -> int:
+        """Bytes of one pair's noise."""
+        root, zero = jax.random.key(0), jnp.zeros((), jnp.int32)
+        one = jax.eval_shape(
+            lambda p: noises.draw(self.perturbation, self.noise_dtype, root, p, zero, zero[None]),
+            params,
+        )
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
 
     def _play(
-        self, task: Task, state: ESState, sigma: Array, ids: Array, noise: noises.Noise
+        self, task: Task, state: ESState, sigma: Array, ids: Array, noise: noises.Noise | None
     ) -> Episodes:
-        """One block: P pairs, S = 2 x episodes lanes a pair, lanes in (pair, sign, episode)."""
+        """One queue of P pairs: 2 x episodes lanes a pair, in the order (pair, sign, episode)."""
+        noise = self._draw(state, ids) if noise is None else noise
         evaluations = self.n_parallel_evaluations
-        pairs, lanes = ids.shape[0], 2 * evaluations
+        of_pair = 2 * evaluations
+        together = of_pair if self.perturbation.shared else 1
+        keys = self._episode_keys(state, ids).reshape(-1, together)
+
+        def load(items: Array) -> tuple[noises.Noise, Array]:
+            lanes = items[:, None] * together + jnp.arange(together)
+            sign = jnp.where(lanes // evaluations % 2 == 0, 1.0, -1.0)
+            return jax.tree.map(lambda e: e[lanes[:, 0] // of_pair], noise), sigma * sign
+
+        def act(member: tuple[noises.Noise, Array], obs: Array, keys: Array) -> Array:
+            linear = noises.linear(self.perturbation, *member)
+            out = task.policy.apply(state.params, self._see(state, obs), linear=linear)
+            if self.deterministic_policy:
+                return task.policy.mode(out)
+            return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
+
+        slots = task.blocks.slots(keys.shape[0], together)
+        return play(
+            task.env,
+            act,
+            keys,
+            horizon=self._horizon(task),
+            slots=slots,
+            load=load,
+            reference=state.moments.mean if self.normalize_observations else None,
+            refill_at=task.blocks.refill_at(slots),
+        )
+
+    def _episode_keys(self, state: ESState, ids: Int[Array, " P"]) -> Key:
+        """(P, 2, episodes) keys: mirrored members play the same episodes."""
         root = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.generation)
 
         def lane_key(pair: Array, episode: Array) -> Key:
             return jax.random.fold_in(jax.random.fold_in(root, pair), episode)
 
-        episode = jnp.tile(jnp.arange(evaluations), 2)
-        keys = jax.vmap(lambda i: jax.vmap(lambda e: lane_key(i, e))(episode))(ids).reshape(-1)
-        linear = noises.linear(self.perturbation, noise, sigma)
-        vector = noises.vector(noise, sigma, lanes)
-
-        def act(obs: Array, keys: Array) -> Array:
-            x = self._see(state, obs)
-            out = task.policy.apply(
-                state.params, x.reshape(pairs, lanes, *x.shape[1:]), linear=linear
-            )
-            if self.deterministic_policy:
-                action = task.policy.mode(out)
-            else:
-                k = keys.reshape(pairs, lanes)
-                action = task.policy.sample(state.params, out, k, vector=vector)
-            return action.reshape(pairs * lanes, *action.shape[2:])
-
-        reference = state.moments.mean if self.normalize_observations else None
-        return play(task.env, act, keys, horizon=self._horizon(task), reference=reference)
+        episodes = jnp.tile(jnp.arange(self.n_parallel_evaluations), (2, 1))
+        return jax.vmap(lambda i: jax.vmap(jax.vmap(lambda e: lane_key(i, e)))(episodes))(ids)
 
     def _estimate(
-        self, task: Task, state: ESState, sigma: Array, fitness: Array, noise: noises.Noise
+        self,
+        task: Task,
+        state: ESState,
+        sigma: Array,
+        fitness: Array,
+        ids: Array,
+        noise: noises.Noise | None,
     ) -> Params:
-        """The scaled sum over members of weight times perturbation, summed in block order."""
+        """The scaled sum over members of weight times perturbation."""
         weights = shape_fitness(fitness.reshape(-1), self.rank_transform).reshape(-1, 2)
-        of_pair = (weights[:, 0] - weights[:, 1]).reshape(jax.tree.leaves(noise)[0].shape[:2])
-        parts = task.blocks.map(
-            lambda params, w, e: noises.weighted_sum(self.perturbation, params, e, w),
-            state.params,
-            of_pair,
-            noise,
-        )
+
+        def part(state: ESState, w: Array, ids: Array, noise: noises.Noise | None) -> Params:
+            noise = self._draw(state, ids) if noise is None else noise
+            return noises.weighted_sum(self.perturbation, state.params, noise, w)
+
+        of_pair = (weights[:, 0] - weights[:, 1]).reshape(ids.shape)
         n = self.pop_size
         scale = 1.0 / (n * sigma) if self.estimator == "paper" else sigma * n**-0.5
-        total: Params = jax.tree.map(lambda x: scale * jnp.sum(x, axis=0), parts)
-        return total
+        total = task.blocks.sum(part, state, of_pair, ids, noise)
+        scaled: Params = jax.tree.map(lambda x: scale * x, total)
+        return scaled

@@ -8,11 +8,14 @@ al. 2017, arXiv 1703.03864) draws all of E. Both give 1-D parameters full Gaussi
 Noise is rebuilt from counters: the key of a leaf and a pair is
 fold_in(fold_in(fold_in(root, leaf), generation // noise_reuse), pair).
 
-Shapes: P pairs, S lanes a pair (first half +, second half -), R rank.
+It is stored in half precision (11 significant bits) unless told otherwise: reading it is what
+perturbing costs. The policies that play and the estimate see the same rounded numbers.
+
+Shapes: P pairs; C slots of S lanes, each slot playing members of one pair; R rank.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,26 +25,36 @@ from rlbench.policy import Linear, VectorHook
 from rlbench.types import Key, Params
 
 Noise = Any
-"""A pytree like the parameters, with `Factors` or (P, out, in) for (out, in) matrices and (P, n)
+"""A pytree like the parameters, with `Factors` or (P, in, out) for (out, in) matrices and (P, n)
 for (n,) vectors."""
+NoiseType = Literal["float16", "float32"]
+CACHED_BYTES = 1 << 20
+"""Full-rank noise of a layer up to this size stays in a core's cache."""
 
 
 class Factors(NamedTuple):
-    """E = a b^T, with 1/sqrt(R) already in `a`."""
+    """E = a^T b / sqrt(R)."""
 
-    a: Float[Array, "*P out R"]
-    b: Float[Array, "*P in R"]
+    a: Float[Array, "*P R out"]
+    b: Float[Array, "*P R in"]
 
 
 class Perturbation(Protocol):
     """How noise is drawn for a matrix, seen by a forward pass, and summed."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether a pair's lanes should play in one slot, because they then share a read."""
+        ...
+
     def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Any:
         """One pair's noise for an (out, in) matrix."""
         ...
 
-    def product(self, noise: Any, x: Float[Array, "P S in"]) -> Float[Array, "P S out"]:
-        """E x for every lane's own pair."""
+    def product(
+        self, noise: Any, x: Float[Array, "C S in"], scale: Array, mean: Float[Array, "C S out"]
+    ) -> Float[Array, "C S out"]:
+        """scale E x for every lane's own pair; scale is (C, S, 1), `mean` is W x."""
         ...
 
     def weighted_sum(self, noise: Any, weights: Float[Array, " P"]) -> Float[Array, "out in"]:
@@ -49,53 +62,84 @@ class Perturbation(Protocol):
         ...
 
 
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.float32)
+
+
 @dataclass(frozen=True)
 class LowRank:
     """E = A B^T / sqrt(rank) with standard normal factors."""
 
     rank: int
+    shared = False
 
     def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Factors:
-        """One draw of (out + in, R) numbers, split into the factors."""
-        both = jax.random.normal(key, (sum(shape), self.rank))
-        return Factors(both[: shape[0]] * self.rank**-0.5, both[shape[0] :])
+        """One draw of (R, out + in) numbers, split into the factors."""
+        both = jax.random.normal(key, (self.rank, sum(shape)))
+        return Factors(both[:, : shape[0]], both[:, shape[0] :])
 
-    def product(self, noise: Factors, x: Float[Array, "P S in"]) -> Float[Array, "P S out"]:
+    def product(
+        self, noise: Factors, x: Float[Array, "C S in"], scale: Array, mean: Float[Array, "C S out"]
+    ) -> Float[Array, "C S out"]:
         """Unrolled over the rank: XLA fuses these; a batched matrix product it does not."""
-        terms = [
-            jnp.sum(x * noise.b[:, None, :, r], axis=-1, keepdims=True) * noise.a[:, None, :, r]
-            for r in range(self.rank)
-        ]
+        # XLA's CPU runtime gives operations that do not depend on each other to other threads;
+        # beside a GEMM of some ten microseconds that handing over costs more than the operation.
+        # This zero (even for NaN), which XLA does not see through, makes them wait for the GEMM.
+        zero = jnp.where(mean[..., :1] > jnp.inf, 1.0, 0.0)
+        scale = scale * self.rank**-0.5
+        terms = []
+        for r in range(self.rank):
+            a, b = _wide(noise.a[:, None, r]), _wide(noise.b[:, None, r])
+            terms.append(scale * (jnp.sum(x * b, axis=-1, keepdims=True) + zero) * a)
         return sum(terms[1:], terms[0])
 
     def weighted_sum(self, noise: Factors, weights: Float[Array, " P"]) -> Float[Array, "out in"]:
         """(diag(w) A)^T B."""
-        return jnp.einsum("por,pir->oi", noise.a * weights[:, None, None], noise.b)
+        weights = weights[:, None, None] * self.rank**-0.5
+        return jnp.einsum("pro,pri->oi", weights * _wide(noise.a), _wide(noise.b))
 
 
 @dataclass(frozen=True)
 class FullRank:
-    """E with independent standard normal entries."""
+    """E with independent standard normal entries, stored as its transpose."""
 
-    def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Float[Array, "out in"]:
+    shared = True
+
+    def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Float[Array, "in out"]:
         """All of one pair's matrix."""
-        return jax.random.normal(key, shape)
+        return jax.random.normal(key, shape[::-1])
 
     def product(
-        self, noise: Float[Array, "P out in"], x: Float[Array, "P S in"]
-    ) -> Float[Array, "P S out"]:
+        self,
+        noise: Float[Array, "C in out"],
+        x: Float[Array, "C S in"],
+        scale: Array,
+        mean: Float[Array, "C S out"],
+    ) -> Float[Array, "C S out"]:
         """Both members of a pair (and all their episodes) share one read of the matrix."""
-        return jnp.einsum("psi,poi->pso", x, noise)
+        if 4 * noise.size <= CACHED_BYTES:
+            return scale * jnp.einsum("csi,cio->cso", x, _wide(noise))
+        # One slot after the other, so that each matrix is widened in the cache.
+        return scale * jax.lax.map(lambda one: one[0] @ _wide(one[1]), (x, noise))
 
     def weighted_sum(
-        self, noise: Float[Array, "P out in"], weights: Float[Array, " P"]
+        self, noise: Float[Array, "P in out"], weights: Float[Array, " P"]
     ) -> Float[Array, "out in"]:
-        """One matrix-vector product over the pairs."""
-        return jnp.einsum("p,poi->oi", weights, noise)
+        """One pair after the other, so that no widened copy of the noise is made."""
+
+        def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + one[0] * _wide(one[1]), None
+
+        return jax.lax.scan(add, jnp.zeros(noise.shape[1:]), (weights, noise))[0].T
 
 
 def draw(
-    how: Perturbation, root: Key, params: Params, epoch: Int[Array, ""], pairs: Int[Array, " P"]
+    how: Perturbation,
+    dtype: NoiseType,
+    root: Key,
+    params: Params,
+    epoch: Int[Array, ""],
+    pairs: Int[Array, " P"],
 ) -> Noise:
     """The noise of these pairs. `epoch` is generation // noise_reuse (0 for ever if reuse is 0)."""
     leaves, treedef = jax.tree.flatten(params)
@@ -109,36 +153,32 @@ def draw(
             how.draw_matrix(k, x.shape) if x.ndim == 2 else jax.random.normal(k, x.shape)
             for k, x in zip(keys, leaves, strict=True)
         ]
+        noise = jax.tree.map(lambda e: e.astype(dtype), noise)
         return jax.tree.unflatten(treedef, noise)
 
     noise: Noise = jax.vmap(one)(pairs)
     return noise
 
 
-def signs(lanes_per_pair: int) -> Float[Array, "S 1"]:
-    """+1 for the first half of a pair's lanes, -1 for the second."""
-    return jnp.where(jnp.arange(lanes_per_pair) < lanes_per_pair // 2, 1.0, -1.0)[:, None]
-
-
-def linear(how: Perturbation, noise: Noise, sigma: Float[Array, ""]) -> Linear:
-    """The `linear` hook under which lane (p, s) sees W +- sigma E_p; x is (P, S, in)."""
+def linear(how: Perturbation, noise: Noise, scale: Float[Array, "C S"]) -> Linear:
+    """The `linear` hook under which lane (c, s) sees W + scale[c, s] E_c; x is (C, S, in)."""
 
     def hook(layer: int, w: Array, b: Array, x: Array, /) -> Array:
-        mine = noise["layers"][layer]
-        lanes, pairs = x.shape[1], x.shape[0]
-        # One GEMM for the whole block, whatever its pairs.
-        mean = (x.reshape(pairs * lanes, -1) @ w.T).reshape(pairs, lanes, -1) + b
-        shift = how.product(mine["w"], x) + mine["b"][:, None, :]
-        return jnp.asarray(mean + (sigma * signs(lanes)) * shift)
+        mine, by = noise["layers"][layer], scale[:, :, None]
+        slots, lanes = scale.shape
+        # One GEMM for all lanes, whatever their pairs.
+        mean = (x.reshape(slots * lanes, -1) @ w.T).reshape(slots, lanes, -1)
+        shift = how.product(mine["w"], x, by, mean) + by * _wide(mine["b"][:, None])
+        return jnp.asarray(mean + b + shift)
 
     return hook
 
 
-def vector(noise: Noise, sigma: Float[Array, ""], lanes_per_pair: int) -> VectorHook:
-    """The `vector` hook: (n,) to (P, S, n)."""
+def vector(noise: Noise, scale: Float[Array, "C S"]) -> VectorHook:
+    """The `vector` hook: (n,) to (C, S, n)."""
 
     def hook(name: str, v: Array, /) -> Array:
-        return jnp.asarray(v + (sigma * signs(lanes_per_pair)) * noise[name][:, None, :])
+        return jnp.asarray(v + scale[:, :, None] * _wide(noise[name][:, None]))
 
     return hook
 
@@ -149,7 +189,7 @@ def weighted_sum(
     """sum_p weights_p E_p for every parameter."""
 
     def leaf(x: Array, e: Any) -> Array:
-        return how.weighted_sum(e, weights) if x.ndim == 2 else weights @ e
+        return how.weighted_sum(e, weights) if x.ndim == 2 else weights @ _wide(e)
 
     total: Params = jax.tree.map(leaf, params, noise)
     return total

@@ -59,15 +59,23 @@ class RandomPolicy:
 
     def step(self, task: Task, state: RandomState) -> tuple[RandomState, Metrics]:
         """Plays the episodes."""
-        blocks, size = task.blocks.split(self.episodes, 1)
+        queues, size = task.blocks.split(self.episodes, 1)
         root = jax.random.fold_in(state.key, state.update)
-        ids = jnp.arange(self.episodes).reshape(blocks, size)
+        ids = jnp.arange(self.episodes).reshape(queues, size)
+        slots = task.blocks.slots(size, 1)
 
-        def block(root: Key, ids: Array) -> Episodes:
-            keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(ids)
-            act = jax.vmap(lambda obs, key: uniform_action(task.env.spec.action, key))
-            return play(task.env, act, keys, horizon=task.env.spec.max_steps)
+        def queue(root: Key, ids: Array) -> Episodes:
+            keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(ids)[:, None]
+            draw = jax.vmap(jax.vmap(lambda key: uniform_action(task.env.spec.action, key)))
+            return play(
+                task.env,
+                lambda _, obs, keys: draw(keys),
+                keys,
+                horizon=task.env.spec.max_steps,
+                slots=slots,
+                refill_at=task.blocks.refill_at(slots),
+            )
 
-        episodes = task.blocks.map(block, root, ids)
+        episodes = task.blocks.map(queue, root, ids)
         metrics = step_metrics(episodes) | {"return_mean": jnp.mean(episodes.returns)}
         return RandomState(state.update + 1, state.key), metrics

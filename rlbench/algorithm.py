@@ -57,18 +57,25 @@ def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Ep
 
     Args:
         algorithm: whose `act` is evaluated.
-        task: on which environment, and in what blocks.
+        task: on which environment, and in what queues.
         state: the algorithm's state.
         keys: (episodes,) from `rlbench.seeding.evaluation_keys`.
 
     Returns:
-        Episodes in the order of the keys; `simulated` has one entry a block.
+        Episodes in the order of the keys, `returns` and `lengths` as (episodes,); `simulated` has one
+        entry a queue.
     """
-    blocks, size = task.blocks.split(keys.shape[0], 1)
+    queues, size = task.blocks.split(keys.shape[0], 1)
 
-    def block(state: Any, keys: Array) -> Episodes:
-        act = jax.vmap(lambda obs, key: algorithm.act(task, state, obs, key))
-        return play(task.env, act, keys, horizon=task.env.spec.max_steps)
+    def queue(state: Any, keys: Array) -> Episodes:
+        act = jax.vmap(jax.vmap(lambda obs, key: algorithm.act(task, state, obs, key)))
+        return play(
+            task.env,
+            lambda _, obs, keys: act(obs, keys),
+            keys[:, None],
+            horizon=task.env.spec.max_steps,
+            slots=task.blocks.slots(size, 1),
+        )
 
-    out: Episodes = task.blocks.map(block, state, keys.reshape(blocks, size))
+    out: Episodes = task.blocks.map(queue, state, keys.reshape(queues, size))
     return out._replace(returns=out.returns.reshape(-1), lengths=out.lengths.reshape(-1))

@@ -17,6 +17,11 @@ from typing import Any
 import jax
 import psutil
 
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+"""XLA's CPU compiler hands matrix products to a library, and by default sums and their neighbours
+too. Those start threads of their own for a few microseconds of work, which cartpole pays with half
+its speed (jax 0.10 and 0.11)."""
+
 
 @dataclass
 class Clocks:
@@ -55,7 +60,8 @@ class Compiled:
             return function(*values)
 
         jitted = jax.jit(counted, donate_argnums=(0,) if donate else ())
-        self._call = jitted.lower(*args).compile()
+        options = CPU_OPTIONS if jax.default_backend() == "cpu" else None
+        self._call = jitted.lower(*args).compile(compiler_options=options)
 
     def __call__(self, *args: Any) -> Any:
         """Runs it and waits for the result.

@@ -1,9 +1,15 @@
-"""Episodes in lockstep: the only place in rlbench where an environment is stepped.
+"""Episodes: the only place in rlbench where an environment is stepped.
 
-Lanes of a block are stepped together under a mask until all of them have ended (or the horizon is
-reached); there is no auto-reset, which would compute a whole reset every step under vmap. Steps of
-lanes that have already ended are *simulated* but not *live*: physics was computed and paid for.
-A dead lane may turn NaN (Brax's generalized backend does), so masks are `jnp.where`, never `*`.
+Items wait in a queue (a member of a population and its start states, say) and play in slots of one
+or more lanes, which are stepped together. Where the episodes of an eighth of the slots have ended,
+the next items take these slots: no lane waits for the longest episode of its block. What an item
+plays depends on the item alone, never on its slot or on who else plays, so returns do not depend on
+the schedule. There is no auto-reset, which would compute a whole reset every step under vmap: all
+start states are computed beforehand, at once.
+
+Steps of lanes without a running episode are *simulated* but not *live*: physics was computed and
+paid for. Such a lane may turn NaN (Brax's generalized backend does), so masks are `jnp.where`,
+never `*`.
 """
 
 from collections.abc import Callable
@@ -11,119 +17,233 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from rlbench.env import AnyEnv, Discrete
 from rlbench.normalizer import Moments
 from rlbench.types import Metrics
 
-BatchPolicy = Callable[[Array, Array], Array]
-"""(L, D) observations and (L,) keys to (L, A) actions, or (L,) integers."""
+SlotPolicy = Callable[[Any, Array, Array], Array]
+"""What `load` gave for the C slots, (C, S, D) observations and (C, S) keys to (C, S, A) actions, or
+(C, S) integers."""
 
 
 class Episodes(NamedTuple):
-    """What a block of lanes did; one episode a lane, cut at the horizon.
+    """What a queue of items did; one episode a lane, cut at the horizon.
 
     Attributes:
-        returns: undiscounted sum of rewards.
+        returns: undiscounted sums of rewards.
         lengths: env steps while alive.
-        simulated: env steps computed for the whole block, dead ones included.
+        simulated: env steps computed for the whole queue, those of idle lanes included.
         moments: of the observations the policy acted on while alive.
     """
 
-    returns: Float[Array, " L"]
-    lengths: Int[Array, " L"]
+    returns: Float[Array, "M S"]
+    lengths: Int[Array, "M S"]
     simulated: Int[Array, ""]
     moments: Moments
 
 
-class _Carry(NamedTuple):
-    t: Array
+class _Lanes(NamedTuple):
+    """What a step changes, with leading axis L = C x S; all but `state` is zero where no episode
+    has begun.
+    """
+
     state: Any
     obs: Array
     alive: Array
-    returns: Array
     lengths: Array
+    returns: Array
     obs_sum: Array
     obs_square_sum: Array
 
 
+class _Record(NamedTuple):
+    """What is kept of an episode that has ended, with leading axis M x S."""
+
+    lengths: Array
+    returns: Array
+    obs_sum: Array
+    obs_square_sum: Array
+
+
+class _Queue(NamedTuple):
+    lanes: _Lanes
+    item: Array
+    next: Array
+    steps: Array
+    record: _Record
+
+
 def play(
     env: AnyEnv,
-    act: BatchPolicy,
-    keys: Key[Array, " L"],
+    act: SlotPolicy,
+    keys: Key[Array, "M S"],
     *,
     horizon: int,
+    slots: int,
+    load: Callable[[Int[Array, " C"]], Any] = lambda items: (),
     reference: Array | None = None,
+    refill_at: int | Array | None = None,
 ) -> Episodes:
-    """Plays one episode a lane.
+    """Plays every item's S episodes.
 
     Args:
         env: the task.
-        act: the policy, batched over lanes.
-        keys: one key a lane; lanes with equal keys see the same resets and the same noise.
+        act: the policy, batched over slots and lanes.
+        keys: one key a lane of every item; lanes with equal keys see the same resets and the same
+            noise.
         horizon: env steps after which an episode is cut, if it has not ended by itself.
+        slots: C, the items that play together (fewer if there are fewer).
+        load: what `act` needs to know of the items in the slots, as a pytree with leading axis C.
         reference: (D,) shift for the observation moments, near their mean for accuracy. None
             (and any integer observation) leaves the moments empty.
+        refill_at: how many slots must be free before items move in; an eighth by default, C is
+            lockstep.
 
     Returns:
-        The lanes' episodes.
+        The episodes, in the order of the items.
     """
+    items, per_item = keys.shape
+    slots = min(slots, items)
+    threshold = max(1, slots // 8) if refill_at is None else refill_at
     track = reference is not None and not isinstance(env.spec.observation, Discrete)
-    reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys.reshape(-1))
     state, obs = jax.vmap(env.reset)(reset_keys)
-    shift = jnp.zeros(1)
+    shift = jnp.zeros(0)
     if track and reference is not None:
         # Before anything was seen the reference is zero, and sums of squares of a feature far from
         # it would cancel: the start states stand in.
         shift = jnp.where(jnp.any(reference != 0.0), reference, jnp.mean(obs, axis=0))
-    per_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    start = _start(state, obs, shift)
 
-    def step(c: _Carry) -> _Carry:
-        action = act(c.obs, per_step(step_keys, 2 * c.t))
-        state, now = jax.vmap(env.step)(per_step(step_keys, 2 * c.t + 1), c.state, action)
-        centred = jnp.where(c.alive[:, None], c.obs - shift, 0.0) if track else jnp.zeros((1, 1))
-        return _Carry(
-            t=c.t + 1,
-            state=state,
-            obs=now.obs,
-            alive=c.alive & ~(now.terminated | now.truncated),
-            returns=c.returns + jnp.where(c.alive, now.reward, 0.0),
-            lengths=c.lengths + c.alive,
-            obs_sum=c.obs_sum + jnp.sum(centred, axis=0),
-            obs_square_sum=c.obs_square_sum + jnp.sum(centred * centred, axis=0),
-        )
+    def round_of_play(q: _Queue) -> _Queue:
+        q, lane = _refill(q, start, slots, per_item, items)
+        member, mine = load(jnp.minimum(q.item, items - 1)), step_keys[lane]
+        limit = jnp.where(q.next < items, threshold, slots)
 
+        def going_on(c: tuple[_Lanes, Array]) -> Array:
+            return jnp.sum(_free(c[0].alive, slots)) < limit
+
+        def step(c: tuple[_Lanes, Array]) -> tuple[_Lanes, Array]:
+            return _step(env, act, horizon, shift, slots, member, mine, c[0]), c[1] + 1
+
+        lanes, steps = jax.lax.while_loop(going_on, step, (q.lanes, q.steps))
+        ended = jnp.where(_free(lanes.alive, slots), q.item, items)
+        return _Queue(lanes, q.item, q.next, steps, _keep(q.record, lanes, ended, per_item))
+
+    record = _Record(start.lengths, start.returns, start.obs_sum, start.obs_square_sum)
+    first = jax.tree.map(lambda x: x[: slots * per_item], start)
+    empty = first._replace(alive=jnp.zeros(slots * per_item, bool))
+    none = jnp.full(slots, items, jnp.int32)
+    zero = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(
-        lambda c: (c.t < horizon) & jnp.any(c.alive), step, _start(state, obs, shift)
+        lambda q: (q.next < items) | jnp.any(q.lanes.alive),
+        round_of_play,
+        _Queue(empty, none, zero, zero, record),
     )
-    moments = _moments(end, shift, track)
-    return Episodes(end.returns, end.lengths, end.t * keys.shape[0], moments)
+    shape = (items, per_item)
+    return Episodes(
+        returns=end.record.returns.reshape(shape),
+        lengths=end.record.lengths.reshape(shape),
+        simulated=end.steps * (slots * per_item),
+        moments=_moments(end.record, shift, track),
+    )
 
 
-def _start(state: Any, obs: Array, shift: Array) -> _Carry:
+def _free(alive: Bool[Array, " L"], slots: int) -> Bool[Array, " C"]:
+    return ~jnp.any(alive.reshape(slots, -1), axis=1)
+
+
+def _start(state: Any, obs: Array, shift: Array) -> _Lanes:
     lanes = obs.shape[0]
-    return _Carry(
-        t=jnp.zeros((), jnp.int32),
+    return _Lanes(
         state=state,
         obs=obs,
         alive=jnp.ones(lanes, bool),
-        returns=jnp.zeros(lanes),
         lengths=jnp.zeros(lanes, jnp.int32),
-        obs_sum=jnp.zeros_like(shift),
-        obs_square_sum=jnp.zeros_like(shift),
+        returns=jnp.zeros(lanes),
+        obs_sum=jnp.zeros((lanes, shift.shape[0])),
+        obs_square_sum=jnp.zeros((lanes, shift.shape[0])),
     )
 
 
-def _moments(end: _Carry, shift: Array, track: bool) -> Moments:
-    n = jnp.sum(end.lengths).astype(jnp.float32) if track else jnp.zeros(())
-    mean = end.obs_sum / jnp.maximum(n, 1.0)
-    return Moments(n, shift + mean, jnp.maximum(end.obs_square_sum - n * mean * mean, 0.0))
+def _refill(
+    q: _Queue, start: _Lanes, slots: int, per_item: int, items: int
+) -> tuple[_Queue, Int[Array, " L"]]:
+    """Moves the next items into the free slots; also which lane of the queue each lane now plays.
+
+    Slots for which nothing is left get the number past the last item.
+    """
+    free = _free(q.lanes.alive, slots)
+    item = jnp.where(free, q.next + jnp.cumsum(free) - 1, q.item)
+    item = jnp.minimum(item, items).astype(jnp.int32)
+    fresh = jnp.repeat(free & (item < items), per_item)
+    lane = (jnp.minimum(item, items - 1)[:, None] * per_item + jnp.arange(per_item)).reshape(-1)
+
+    def move_in(new: Array, old: Array) -> Array:
+        return jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new[lane], old)
+
+    lanes = jax.tree.map(move_in, start, q.lanes)
+    after = jnp.minimum(q.next + jnp.sum(free), items).astype(jnp.int32)
+    return q._replace(lanes=lanes, item=item, next=after), lane
+
+
+def _step(
+    env: AnyEnv,
+    act: SlotPolicy,
+    horizon: int,
+    shift: Array,
+    slots: int,
+    member: Any,
+    keys: Array,
+    c: _Lanes,
+) -> _Lanes:
+    """One env step of every lane."""
+    fold = jax.vmap(jax.random.fold_in)
+
+    def by_slot(x: Array) -> Array:
+        return x.reshape(slots, -1, *x.shape[1:])
+
+    action = act(member, by_slot(c.obs), by_slot(fold(keys, 2 * c.lengths)))
+    action = action.reshape(-1, *action.shape[2:])
+    state, now = jax.vmap(env.step)(fold(keys, 2 * c.lengths + 1), c.state, action)
+    lengths = c.lengths + c.alive
+    tracked = c.obs if shift.shape[0] else jnp.zeros((c.alive.shape[0], 0))
+    centred = jnp.where(c.alive[:, None], tracked - shift, 0.0)
+    return _Lanes(
+        state=state,
+        obs=now.obs,
+        alive=c.alive & ~(now.terminated | now.truncated) & (lengths < horizon),
+        lengths=lengths,
+        returns=c.returns + jnp.where(c.alive, now.reward, 0.0),
+        obs_sum=c.obs_sum + centred,
+        obs_square_sum=c.obs_square_sum + centred * centred,
+    )
+
+
+def _keep(record: _Record, lanes: _Lanes, ended: Array, per_item: int) -> _Record:
+    """Writes down the lanes of these items; numbers past the last item are dropped."""
+    where = (ended[:, None] * per_item + jnp.arange(per_item)).reshape(-1)
+    found = _Record(lanes.lengths, lanes.returns, lanes.obs_sum, lanes.obs_square_sum)
+    kept: _Record = jax.tree.map(lambda all, x: all.at[where].set(x, mode="drop"), record, found)
+    return kept
+
+
+def _moments(record: _Record, shift: Array, track: bool) -> Moments:
+    """Summed over episodes in the order of the items, whatever the order they were played in."""
+    if not track:
+        return Moments(jnp.zeros(()), jnp.zeros(1), jnp.zeros(1))
+    n = jnp.sum(record.lengths).astype(jnp.float32)
+    mean = jnp.sum(record.obs_sum, axis=0) / jnp.maximum(n, 1.0)
+    squares = jnp.sum(record.obs_square_sum, axis=0)
+    return Moments(n, shift + mean, jnp.maximum(squares - n * mean * mean, 0.0))
 
 
 def step_metrics(episodes: Episodes) -> Metrics:
-    """Simulated and live env steps of any number of blocks, as every update must report them."""
-    return {
-        "simulated_env_steps": jnp.sum(episodes.simulated),
-        "live_env_steps": jnp.sum(episodes.lengths),
-    }
+    """Simulated and live env steps by queue, as every update must report them.
+
+    By queue because the sum over a large population can pass 32 bits: the engine adds them up.
+    """
+    live = jnp.sum(episodes.lengths.reshape(episodes.simulated.size, -1), axis=1)
+    return {"simulated_env_steps": episodes.simulated.reshape(-1), "live_env_steps": live}

@@ -161,7 +161,7 @@ class Run:
         with self.clocks.running("eval"):
             episodes = self._evaluate()
             returns = np.asarray(episodes.returns).tolist()
-        self.counts["eval_env_steps"] += int(np.sum(episodes.simulated))
+        self.counts["eval_env_steps"] += int(np.sum(episodes.simulated, dtype=np.int64))
         self.last_return = float(np.mean(returns))
         self.writer.row(
             "evaluation",
@@ -202,11 +202,10 @@ class Run:
         """One timed update; its metrics."""
         with self.clocks.running("train"):
             self.state, metrics = self._update(self.state)
-        values = {k: v.item() for k, v in metrics.items()}
         self.counts["updates"] += 1
         for name in ("simulated_env_steps", "live_env_steps"):
-            self.counts[name] += int(values.pop(name))
-        return values
+            self.counts[name] += int(np.sum(metrics.pop(name), dtype=np.int64))
+        return {k: v.item() for k, v in metrics.items()}
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         self._written = self.clocks["train"]
