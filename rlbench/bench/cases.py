@@ -27,6 +27,12 @@ class Case:
     timeout: float = 1800.0
 
 
+# Most of a quick case is compilation, which a small network shortens.
+_SMALL: dict[str, Any] = {"network": {"hidden": [16], "activation": "tanh", "head_scale": 1.0}}
+_SHORT: dict[str, Any] = {"rounds": 2, "min_seconds": 0.02, **_SMALL}
+_LONG: dict[str, Any] = {"rounds": 3, "min_seconds": 1.0}
+
+
 def _start(quick: bool) -> list[Case]:
     commands = {"rounds": 3 if quick else 7, "host_devices": None}
     # A cold compilation of ant alone would take a third of --quick's time.
@@ -47,15 +53,16 @@ def _start(quick: bool) -> list[Case]:
 
 def _memory(quick: bool, large: bool) -> list[Case]:
     populations = (64,) if quick else (256, 1024, 4096, *((16384, 65536) if large else ()))
+    network = _SMALL if quick else {}
     return [
-        Case(f"memory/cartpole/{n}", "memory", {"env": "cartpole", "pop_size": n}, quick)
+        Case(f"memory/cartpole/{n}", "memory", {"env": "cartpole", "pop_size": n, **network}, quick)
         for n in populations
     ]
 
 
 def _peers(quick: bool) -> list[Case]:
     rows = [("cartpole", 64, 20)] if quick else [("cartpole", 1024, 500), ("ant", 256, 100)]
-    timing = {"rounds": 3, "min_seconds": 0.1 if quick else 1.0}
+    shared = _SHORT if quick else _LONG
     return [
         Case(
             f"peers/{env}/{population}x{horizon}",
@@ -65,8 +72,8 @@ def _peers(quick: bool) -> list[Case]:
                 "env": env,
                 "pop_size": population,
                 "horizon": horizon,
-                "full_horizon": env == "cartpole",
-                **timing,
+                "full_horizon": env == "cartpole" and not quick,
+                **shared,
             },
             quick,
             timeout=3600.0,
@@ -76,13 +83,13 @@ def _peers(quick: bool) -> list[Case]:
 
 
 def _scaling(quick: bool) -> list[Case]:
-    timing = {"rounds": 3, "min_seconds": 0.1 if quick else 1.0}
+    shared = _SHORT if quick else _LONG
     populations = [2**k for k in (range(6, 9) if quick else range(6, 19))]
     cases = [
         Case(
             f"scaling/population/cartpole/{n}",
             "scaling",
-            {"env": "cartpole", "pop_size": n, "axis": "population", **timing},
+            {"env": "cartpole", "pop_size": n, "axis": "population", **shared},
             quick,
         )
         for n in populations
@@ -98,7 +105,7 @@ def _scaling(quick: bool) -> list[Case]:
                 "horizon": horizon,
                 "axis": "devices",
                 "host_devices": devices,
-                **timing,
+                **shared,
             },
             quick,
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -21,27 +22,39 @@ Tell = Callable[[str, int, int, float | None], None]
 """Told before every case: its name, how many are done, of how many, and seconds left if known."""
 
 
+def _finish(command: Sequence[str], timeout: float) -> tuple[int, str, str]:
+    """(status, stdout, stderr) of a process, which is ended if it takes too long."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            # With what it has started itself, such as a run whose start is being timed.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, err
+
+
 def measure(case: Case) -> dict[str, Any]:
     """One case's record, whatever happens to its process."""
     record: dict[str, Any] = {"name": case.name, "kind": case.kind, "params": case.params}
     asked = json.dumps({"kind": case.kind, "params": case.params})
     start = time.monotonic()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "rlbench.bench.measure", asked],
-            capture_output=True,
-            text=True,
-            timeout=case.timeout,
-            check=False,
-        )
+        command = [sys.executable, "-m", "rlbench.bench.measure", asked]
+        status, out, err = _finish(command, case.timeout)
     except subprocess.TimeoutExpired:
         return {**record, "failed": f"not done after {case.timeout:g} s"}
     seconds = time.monotonic() - start
-    if done.returncode:
-        tail = done.stderr[-TAIL:].strip()
-        return {**record, "failed": f"ended with status {done.returncode}: {tail}"}
+    if status:
+        return {**record, "failed": f"ended with status {status}: {err[-TAIL:].strip()}"}
     try:
-        result = json.loads(done.stdout)
+        result = json.loads(out)
         if "skipped" in result:
             return {**record, "skipped": result["skipped"]}
         samples, values = result["samples"], result["values"]

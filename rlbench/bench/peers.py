@@ -15,7 +15,7 @@ import optax
 
 from rlbench import meter, registry
 from rlbench.bench import naive, setup
-from rlbench.bench.scaling import stepper, steps_of
+from rlbench.bench.scaling import Tally, stepper
 from rlbench.bench.timing import interleaved
 from rlbench.env import Discrete
 from rlbench.policy import ACTIVATIONS
@@ -123,20 +123,12 @@ def peers(params: dict[str, Any]) -> dict[str, Any]:
             the environment that never ends an episode.
 
     Returns:
-        `samples` in seconds a generation; `values` by variant: env steps of its last generation,
-        simulated and live where known (`skipped`: why a variant is missing).
+        `samples` in seconds a generation; `values` by variant: env steps of a generation,
+        simulated, and live where known (`skipped`: why a variant is missing).
     """
     found, skipped = _generations(params)
-    last: dict[str, dict[str, Any]] = {}
-
-    def timed(name: str) -> Callable[[], None]:
-        def call() -> None:
-            last[name] = found[name]()
-
-        return call
-
-    variants = {name: timed(name) for name in found}
+    variants = {name: Tally(call) for name, call in found.items()}
     samples = interleaved(variants, params["rounds"], params["min_seconds"])
-    values: dict[str, Any] = {name: steps_of(metrics) for name, metrics in last.items()}
+    values: dict[str, Any] = {name: tally.steps() for name, tally in variants.items()}
     values |= {name: {"skipped": reason} for name, reason in skipped.items()}
     return {"samples": samples, "values": values}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import correlation, linear_regression, median
+from statistics import correlation, fmean, linear_regression, median
 from typing import Any
 
 from rich.console import Console
@@ -45,13 +45,14 @@ def amount(value: float, unit: str) -> str:
 
 
 def _plain(values: dict[str, Any]) -> str:
-    """Numbers of a mapping on one line; steps become rates where seconds are known."""
+    """Numbers and words of a mapping on one line, nested ones left out."""
     told = []
     for name, value in values.items():
-        if isinstance(value, bool | int | float):
-            bytes_ = name.endswith("_bytes")
-            shown = amount(value, "bytes") if bytes_ else quantity(float(value))
-            told.append(f"{name.removesuffix('_bytes').replace('_', ' ')} {shown}")
+        words, _, unit = name.rpartition("_")
+        if isinstance(value, int | float) and unit in ("bytes", "seconds"):
+            told.append(f"{words.replace('_', ' ')} {amount(value, unit)}")
+        elif isinstance(value, int | float):
+            told.append(f"{name.replace('_', ' ')} {quantity(float(value))}")
         elif isinstance(value, str):
             told.append(value)
     return ", ".join(told)
@@ -60,10 +61,9 @@ def _plain(values: dict[str, Any]) -> str:
 def besides(case: dict[str, Any], variant: str) -> str:
     """What a case's values say of a variant: env steps as steps/s, the rest as it is."""
     values = case["values"].get(variant, case["values"])
-    values = values[0] if isinstance(values, list) and values else values
-    if not isinstance(values, dict):
-        return ""
-    seconds = median(case["samples"][variant])
+    if isinstance(values, list):  # one a round
+        values = {name: median(row[name] for row in values) for name in values[0]}
+    seconds = fmean(case["samples"][variant])
     told = [
         f"{quantity(values[name] / seconds)} {label} steps/s"
         for name, label in (("simulated_env_steps", "simulated"), ("live_env_steps", "live"))

@@ -27,11 +27,28 @@ def stepper(run: Prepared) -> tuple[Callable[[], Any], meter.Compiled]:
     return call, update
 
 
-def steps_of(metrics: dict[str, Any]) -> dict[str, int]:
-    """Simulated and live env steps of a generation, as far as its metrics have them."""
-    names = ("simulated_env_steps", "live_env_steps")
-    # A sum, as a large count may come in parts that each fit 32 bits.
-    return {name: int(np.sum(metrics[name], dtype=np.int64)) for name in names if name in metrics}
+class Tally:
+    """Calls a generation and keeps the mean of its env steps, which differ between generations."""
+
+    def __init__(self, generation: Callable[[], dict[str, Any]]) -> None:
+        """Takes what runs one generation, waits for it and returns its metrics."""
+        self._generation = generation
+        self._calls = 0
+        self._total: dict[str, int] = {}
+
+    def __call__(self) -> None:
+        """Runs one generation."""
+        metrics = self._generation()
+        self._calls += 1
+        for name in ("simulated_env_steps", "live_env_steps"):
+            if name in metrics:
+                # A sum, as a large count may come in parts that each fit 32 bits.
+                steps = int(np.sum(metrics[name], dtype=np.int64))
+                self._total[name] = self._total.get(name, 0) + steps
+
+    def steps(self) -> dict[str, float]:
+        """Simulated and live env steps of a generation, as far as its metrics had them."""
+        return {name: total / self._calls for name, total in self._total.items()}
 
 
 def scaling(params: dict[str, Any]) -> dict[str, Any]:
@@ -41,21 +58,17 @@ def scaling(params: dict[str, Any]) -> dict[str, Any]:
         params: `env`, `pop_size`, `rounds`, `min_seconds`; optional: `horizon`, `host_devices`.
 
     Returns:
-        `samples` in seconds a generation; `values` with the last one's env steps, the update's
-        buffers and the process's peak.
+        `samples` in seconds a generation; `values`: its env steps, the update's buffers and the
+        process's peak.
     """
     run = setup.prepared(params, "eggroll")
     call, update = stepper(run)
-    last: dict[str, Any] = {}
-
-    def generation() -> None:
-        last.update(call())
-
+    generation = Tally(call)
     samples = interleaved({"eggroll": generation}, params["rounds"], params["min_seconds"])
     return {
         "samples": samples,
         "values": {
-            **steps_of(last),
+            **generation.steps(),
             "devices": run.task.blocks.devices,
             "update_buffer_bytes": update.buffer_bytes(),
             "peak_rss_bytes": meter.peak_resident_bytes(),
