@@ -72,6 +72,17 @@ def test_the_line_over_populations_is_the_least_squares_one():
     np.testing.assert_allclose(r2, np.corrcoef(xs, ys)[0, 1] ** 2)
 
 
+def test_devices_are_those_a_process_had_and_failed_cases_are_left_out():
+    def case(devices, asked, seconds):
+        params = {"env": "ant", "axis": "devices", "host_devices": asked}
+        return {"params": params, "samples": {"eggroll": seconds}, "values": {"devices": devices}}
+
+    one, two = case(1, 1, [3.0, 6.0, 9.0]), case(2, 2, [4.0])
+    (note,) = report.scaling_notes([one, {"failed": "why"}, two])
+    assert note.startswith("ant: 2 host devices are 1.5x as fast as 1")
+    assert report.scaling_notes([one, case(1, 2, [4.0])]) == []
+
+
 # Cases.
 
 
