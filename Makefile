@@ -1,7 +1,8 @@
 # make run     set up .venv and run the main job: EGGROLL on Brax ant
 # make test    set up .venv and run the tests
 # make check   what CI runs: formatting, lint, types, import directions, tests
-# ARGS="..."   is passed on to the run, or to pytest
+# make bench   measure speed, start-up and memory side by side (ARGS=--quick: under 3 minutes)
+# ARGS="..."   is passed on to the run, to pytest, or to the benchmark
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
@@ -10,10 +11,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-all learning lint check format lock clean
+.PHONY: run bench test test-all learning lint check format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m rlbench.run --env ant --algo eggroll $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m rlbench bench $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not learning" $(ARGS)

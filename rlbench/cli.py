@@ -1,4 +1,4 @@
-"""The command line: `rlbench run`, `rlbench list`, `rlbench show`.
+"""The command line: `rlbench run`, `rlbench list`, `rlbench show`, `rlbench bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
 diverged, 4 it was interrupted.
@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
+    "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
 
@@ -126,6 +127,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             return list_command(rest)
         if command == "show":
             return show_command(rest)
+        if command == "bench":
+            from rlbench.bench.options import bench_command
+
+            return bench_command(rest, f"{prog} bench")
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except UsageError as error:
         print(f"rlbench: {error}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Speed, start-up and memory, measured as ratios side by side: `rlbench bench`."""
