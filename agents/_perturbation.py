@@ -52,9 +52,9 @@ class Perturbation(Protocol):
         ...
 
     def product(
-        self, noise: Any, x: Float[Array, "C S in"], scale: Array, mean: Float[Array, "C S out"]
+        self, noise: Any, x: Float[Array, "C S in"], scale: Float[Array, "C S 1"]
     ) -> Float[Array, "C S out"]:
-        """scale E x for every lane's own pair; scale is (C, S, 1), `mean` is W x."""
+        """scale E x for every lane's own pair."""
         ...
 
     def weighted_sum(self, noise: Any, weights: Float[Array, " P"]) -> Float[Array, "out in"]:
@@ -79,18 +79,14 @@ class LowRank:
         return Factors(both[:, : shape[0]], both[:, shape[0] :])
 
     def product(
-        self, noise: Factors, x: Float[Array, "C S in"], scale: Array, mean: Float[Array, "C S out"]
+        self, noise: Factors, x: Float[Array, "C S in"], scale: Float[Array, "C S 1"]
     ) -> Float[Array, "C S out"]:
         """Unrolled over the rank: XLA fuses these; a batched matrix product it does not."""
-        # XLA's CPU runtime gives operations that do not depend on each other to other threads;
-        # beside a GEMM of some ten microseconds that handing over costs more than the operation.
-        # This zero (even for NaN), which XLA does not see through, makes them wait for the GEMM.
-        zero = jnp.where(mean[..., :1] > jnp.inf, 1.0, 0.0)
         scale = scale * self.rank**-0.5
         terms = []
         for r in range(self.rank):
             a, b = _wide(noise.a[:, None, r]), _wide(noise.b[:, None, r])
-            terms.append(scale * (jnp.sum(x * b, axis=-1, keepdims=True) + zero) * a)
+            terms.append(scale * jnp.sum(x * b, axis=-1, keepdims=True) * a)
         return sum(terms[1:], terms[0])
 
     def weighted_sum(self, noise: Factors, weights: Float[Array, " P"]) -> Float[Array, "out in"]:
@@ -110,11 +106,7 @@ class FullRank:
         return jax.random.normal(key, shape[::-1])
 
     def product(
-        self,
-        noise: Float[Array, "C in out"],
-        x: Float[Array, "C S in"],
-        scale: Array,
-        mean: Float[Array, "C S out"],
+        self, noise: Float[Array, "C in out"], x: Float[Array, "C S in"], scale: Float[Array, "C S 1"]
     ) -> Float[Array, "C S out"]:
         """Both members of a pair (and all their episodes) share one read of the matrix."""
         if 4 * noise.size <= CACHED_BYTES:
@@ -168,7 +160,7 @@ def linear(how: Perturbation, noise: Noise, scale: Float[Array, "C S"]) -> Linea
         slots, lanes = scale.shape
         # One GEMM for all lanes, whatever their pairs.
         mean = (x.reshape(slots * lanes, -1) @ w.T).reshape(slots, lanes, -1)
-        shift = how.product(mine["w"], x, by, mean) + by * _wide(mine["b"][:, None])
+        shift = how.product(mine["w"], x, by) + by * _wide(mine["b"][:, None])
         return jnp.asarray(mean + b + shift)
 
     return hook

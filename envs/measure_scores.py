@@ -21,7 +21,7 @@ import numpy as np
 from rlbench.blocks import Blocks
 from rlbench.env import AnyEnv, Box, uniform_action, zero_action
 from rlbench.registry import EnvEntry, env_entries, find_env, make_env
-from rlbench.rollout import BatchPolicy, Episodes, play
+from rlbench.rollout import SlotPolicy, Episodes, play
 from rlbench.seeding import evaluation_keys
 
 SCORES = Path(__file__).with_name("scores.toml")
@@ -32,14 +32,16 @@ NO_OP_SUFFIXES = ("-MinAtar",)
 Row = dict[str, Any]
 
 
-def random_policy(env: AnyEnv) -> BatchPolicy:
+def random_policy(env: AnyEnv) -> SlotPolicy:
     """Uniform random actions, one draw a lane and step."""
-    return jax.vmap(lambda obs, key: uniform_action(env.spec.action, key))
+    draw = jax.vmap(jax.vmap(lambda key: uniform_action(env.spec.action, key)))
+    return lambda _, obs, keys: draw(keys)
 
 
-def idle_policy(env: AnyEnv) -> BatchPolicy:
+def idle_policy(env: AnyEnv) -> SlotPolicy:
     """The zero action, always (in the action's own units, e.g. N m of torque)."""
-    return jax.vmap(lambda obs, key: zero_action(env.spec.action))
+    still = jax.vmap(jax.vmap(lambda key: zero_action(env.spec.action)))
+    return lambda _, obs, keys: still(keys)
 
 
 def can_idle(env: AnyEnv) -> bool:
@@ -48,28 +50,34 @@ def can_idle(env: AnyEnv) -> bool:
 
 
 def measure(
-    entry: EnvEntry, env: AnyEnv, policy: BatchPolicy, episodes: int
+    entry: EnvEntry, env: AnyEnv, policy: SlotPolicy, episodes: int
 ) -> tuple[np.ndarray, float]:
     """Plays complete episodes with a policy, on one device.
 
     Args:
         entry: whose block size to play in.
         env: the environment of the entry.
-        policy: batched over lanes.
+        policy: batched over slots and lanes.
         episodes: how many to play.
 
     Returns:
         (episodes,) returns, in units of the env's reward; and simulated env steps per second,
         compilation excluded.
     """
-    blocks = Blocks(entry.block_lanes, 1)
-    count, lanes = blocks.split(episodes, 1)
-    keys = evaluation_keys(episodes).reshape(count, lanes)
+    blocks = Blocks(entry.block_lanes)
+    queues, size = blocks.split(episodes, 1)
+    keys = evaluation_keys(episodes).reshape(queues, size, 1)
 
-    def block(shared: None, keys: jax.Array) -> Episodes:
-        return play(env, policy, keys, horizon=env.spec.max_steps)
+    def queue(shared: None, keys: jax.Array) -> Episodes:
+        return play(
+            env,
+            policy,
+            keys,
+            horizon=env.spec.max_steps,
+            slots=blocks.slots(size, 1),
+        )
 
-    compiled = jax.jit(lambda keys: blocks.map(block, None, keys)).lower(keys).compile()
+    compiled = jax.jit(lambda keys: blocks.map(queue, None, keys)).lower(keys).compile()
     start = time.perf_counter()
     out = jax.block_until_ready(compiled(keys))
     seconds = time.perf_counter() - start

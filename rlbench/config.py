@@ -35,6 +35,8 @@ class RunConfig:
         eval_episodes: complete episodes in every evaluation.
         evaluations: evaluations at equal fractions of the budget, besides the one before training.
         block_lanes: most episodes stepped together; part of the hash, as it can change rounding.
+        queues: fewest queues that episodes wait in; no more devices than queues can help.
+        reduction: "ordered", or "psum": how an update's partial sums are added up.
         device: "cpu" or "gpu".
         host_devices: CPU devices this process splits the blocks over.
         suite: first folder of the run directory, a label.
@@ -51,6 +53,8 @@ class RunConfig:
     eval_episodes: int = 64
     evaluations: int = 10
     block_lanes: int = 64
+    queues: int = 2
+    reduction: Literal["ordered", "psum"] = "ordered"
     device: Literal["cpu", "gpu"] = "cpu"
     host_devices: int = 1
     suite: str = "adhoc"
@@ -63,7 +67,7 @@ class RunConfig:
         """
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be an integer from 0 to 2^31 - 1, not {self.seed}")
-        for name in ("eval_episodes", "evaluations", "block_lanes", "host_devices"):
+        for name in ("eval_episodes", "evaluations", "block_lanes", "queues", "host_devices"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         steps, seconds = self.budget_env_steps, self.budget_seconds

@@ -9,7 +9,7 @@ on CPU), the device's own peak where the backend tells it, and the process's res
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,13 +45,20 @@ class Clocks:
 class Compiled:
     """A function compiled ahead of time for one set of shapes, which can never be traced again."""
 
-    def __init__(self, function: Callable[..., Any], *args: Any, donate: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        donate: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         """Traces and compiles.
 
         Args:
             function: a pure function.
             args: example arguments; later calls must match their shapes and shardings.
             donate: let the first argument's buffers be reused for the result.
+            options: of XLA's compiler; those of the platform if None.
         """
         self.traces = 0
 
@@ -60,8 +67,9 @@ class Compiled:
             return function(*values)
 
         jitted = jax.jit(counted, donate_argnums=(0,) if donate else ())
-        options = CPU_OPTIONS if jax.default_backend() == "cpu" else None
-        self._call = jitted.lower(*args).compile(compiler_options=options)
+        if options is None:
+            options = CPU_OPTIONS if jax.default_backend() == "cpu" else {}
+        self._call = jitted.lower(*args).compile(compiler_options=dict(options))
 
     def __call__(self, *args: Any) -> Any:
         """Runs it and waits for the result.

@@ -22,6 +22,8 @@ from rlbench.machine import usable_cores
 from rlbench.settings import PROFILES, profile_settings
 
 MAX_CONFIG_BYTES = 1 << 20
+CACHE_BYTES = 1 << 30
+"""Compiled programs that are kept; the least recently used go first."""
 
 
 def _flag(value: str, hint: str) -> Any:
@@ -62,6 +64,9 @@ class RunOptions:
     """Where to compute."""
     host_devices: Annotated[str, _flag("INT", "default: the environment's")] = ""
     """CPU devices to split the work over; 1 if a run hangs."""
+    reduction: Annotated[str, _flag("ordered|psum", "default: ordered")] = ""
+    """How partial sums of an update are added up: ordered gives the same bits on any number of
+    devices, psum leaves the order to them."""
     eval_episodes: Annotated[str, _flag("INT", "default: 64")] = ""
     """Complete episodes in every evaluation."""
     overwrite: Annotated[bool, _flag("", "")] = False
@@ -184,7 +189,7 @@ def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, regis
         UsageError: something named does not exist.
     """
     given = read_config(Path(options.config)) if options.config else {}
-    for name in ("env", "algo", "suite", "device"):
+    for name in ("env", "algo", "suite", "device", "reduction"):
         if getattr(options, name):
             given[name] = getattr(options, name)
     for name in ("seed", "host_devices", "eval_episodes"):
@@ -227,8 +232,10 @@ def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(base / "rlbench" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(base / "rlbench" / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
+            jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     if given.get("device") == "cpu":
         jax.config.update("jax_platforms", "cpu")
     found = "cpu" if jax.default_backend() == "cpu" else "gpu"
@@ -254,6 +261,7 @@ def resolve(options: RunOptions) -> RunConfig:
     if "block_lanes" not in given:
         # A CPU wants blocks that stay in its cache; an accelerator the whole population at once.
         given["block_lanes"] = entry.block_lanes if device == "cpu" else 1 << 16
+        given.setdefault("queues", 2 if device == "cpu" else 1)
     algorithm = build(registry.resolve(agent.make), given["settings"], f"setting of {agent.name}")
     given["settings"] = dict(vars(algorithm))
     return build(RunConfig, given, "key")

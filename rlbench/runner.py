@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from rlbench import machine, meter, store
 from rlbench.algorithm import AnyAlgorithm, Task, evaluate
-from rlbench.blocks import Blocks, largest_divisor
+from rlbench.blocks import Blocks
 from rlbench.config import RunConfig, build
 from rlbench.errors import UsageError
 from rlbench.policy import MLPPolicy
@@ -54,7 +54,8 @@ def prepare(config: RunConfig) -> Prepared:
     algorithm = build(resolve(agent.make), config.settings, f"setting of {agent.name}")
     env = make_env(find_env(config.env))
     devices = config.host_devices if config.device == "cpu" else 1
-    blocks = Blocks(config.block_lanes, min(devices, len(jax.devices())))
+    used = min(devices, len(jax.devices()))
+    blocks = Blocks(config.block_lanes, used, config.queues, config.reduction)
     task = Task(env, MLPPolicy(env.spec, config.network), blocks)
     most = algorithm.env_steps_per_update(task)
     if config.budget_env_steps is not None and config.budget_env_steps < most:
@@ -132,8 +133,7 @@ class Run:
         with self.clocks.running("compile"):
             update = update_function(self.algorithm, self.task)
             self._update = meter.Compiled(update, self.state, donate=True)
-        lanes = largest_divisor(self.config.eval_episodes, EVAL_LANES)
-        calm = Task(self.task.env, self.task.policy, Blocks(lanes, self.task.blocks.devices))
+        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, self.task.blocks.devices))
         with self.clocks.running("eval_compile"):
             play = meter.Compiled(
                 lambda state, keys: evaluate(self.algorithm, calm, state, keys), self.state, keys
@@ -161,7 +161,7 @@ class Run:
         with self.clocks.running("eval"):
             episodes = self._evaluate()
             returns = np.asarray(episodes.returns).tolist()
-        self.counts["eval_env_steps"] += int(np.sum(episodes.simulated, dtype=np.int64))
+        self.counts["eval_env_steps"] += int(np.asarray(episodes.simulated).sum(dtype=np.int64))
         self.last_return = float(np.mean(returns))
         self.writer.row(
             "evaluation",
@@ -204,7 +204,7 @@ class Run:
             self.state, metrics = self._update(self.state)
         self.counts["updates"] += 1
         for name in ("simulated_env_steps", "live_env_steps"):
-            self.counts[name] += int(np.sum(metrics.pop(name), dtype=np.int64))
+            self.counts[name] += int(np.asarray(metrics.pop(name)).sum(dtype=np.int64))
         return {k: v.item() for k, v in metrics.items()}
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:

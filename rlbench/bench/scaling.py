@@ -43,7 +43,7 @@ class Tally:
         for name in ("simulated_env_steps", "live_env_steps"):
             if name in metrics:
                 # A sum, as a large count may come in parts that each fit 32 bits.
-                steps = int(np.sum(metrics[name], dtype=np.int64))
+                steps = int(np.asarray(metrics[name]).sum(dtype=np.int64))
                 self._total[name] = self._total.get(name, 0) + steps
 
     def steps(self) -> dict[str, float]:
