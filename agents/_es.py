@@ -130,13 +130,22 @@ class EvolutionStrategy:
         make = {"sgd": optax.sgd, "adam": optax.adam, "adamw": optax.adamw}[self.optimizer]
         return make(optax.exponential_decay(self.learning_rate, 1, self.lr_decay))
 
+    @property
+    def _lanes(self) -> tuple[int, int]:
+        """Lanes of a pair, and how many of them play in one slot."""
+        of_pair = 2 * self.n_parallel_evaluations
+        return of_pair, of_pair if self.perturbation.shared else 1
+
     def _horizon(self, task: Task) -> int:
         limit = task.env.spec.max_steps
         return min(limit, self.episode_steps) if self.episode_steps else limit
 
     def env_steps_per_update(self, task: Task) -> int:
-        """Every member's episodes at full length."""
-        return self.pop_size * self.n_parallel_evaluations * self._horizon(task)
+        """Every member's episodes at full length, and lanes that idle meanwhile."""
+        of_pair, together = self._lanes
+        queues, pairs = task.blocks.split(self.pop_size // 2, of_pair)
+        items = pairs * of_pair // together
+        return queues * task.blocks.most_steps(items, together, self._horizon(task))
 
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
@@ -219,8 +228,7 @@ class EvolutionStrategy:
         """One queue of P pairs: 2 x episodes lanes a pair, in the order (pair, sign, episode)."""
         noise = self._draw(state, ids) if noise is None else noise
         evaluations = self.n_parallel_evaluations
-        of_pair = 2 * evaluations
-        together = of_pair if self.perturbation.shared else 1
+        of_pair, together = self._lanes
         keys = self._episode_keys(state, ids).reshape(-1, together)
 
         def load(items: Array) -> tuple[noises.Noise, Array]:

@@ -46,8 +46,9 @@ class RandomPolicy:
             raise UsageError(f"episodes must be at least 1, not {self.episodes}")
 
     def env_steps_per_update(self, task: Task) -> int:
-        """All episodes at full length."""
-        return self.episodes * task.env.spec.max_steps
+        """All episodes at full length, and lanes that idle meanwhile."""
+        queues, size = task.blocks.split(self.episodes, 1)
+        return queues * task.blocks.most_steps(size, 1, task.env.spec.max_steps)
 
     def init(self, task: Task, keys: Streams) -> RandomState:
         """The start."""

@@ -74,6 +74,17 @@ class Blocks:
         """How many items of a queue play together."""
         return max(1, min(items, self.lanes // lanes_per_item))
 
+    def most_steps(self, items: int, lanes_per_item: int, horizon: int) -> int:
+        """The most env steps that a queue of these items can take, idle lanes included.
+
+        While items wait, at least `slots - refill_at + 1` slots play; then the last ones end.
+        """
+        slots = self.slots(items, lanes_per_item)
+        if items == slots:
+            return items * lanes_per_item * horizon
+        busy = slots - self.refill_at(slots) + 1
+        return slots * lanes_per_item * (items * horizon // busy + horizon)
+
     def refill_at(self, slots: int) -> int:
         """How many slots must be free before waiting items take them."""
         return max(1, slots // 8) if self.packing else slots

@@ -22,7 +22,7 @@ from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.rollout import play
 from rlbench.seeding import evaluation_keys
-from tests.toy_envs import Counting, Target
+from tests.toy_envs import Counting, Target, steps_of_queue
 
 NETWORK = Network(hidden=(4,), activation="tanh")
 SMALL = {"pop_size": 8, "learning_rate": 0.05}
@@ -51,7 +51,7 @@ def test_live_steps_and_returns_are_those_the_environment_counted(tmp_path):
         assert row["returns"] == [float(n) for n in row["lengths"]]
 
 
-def test_simulated_steps_are_the_lanes_times_the_longest_episode_of_each_block(tmp_path):
+def test_simulated_steps_are_those_of_lanes_that_wait_for_no_longer_than_they_must(tmp_path):
     algorithm = RandomPolicy(episodes=16)
     plan = prepared(Counting(), algorithm)
     state = algorithm.init(plan.task, runner.run_streams(0))
@@ -60,8 +60,10 @@ def test_simulated_steps_are_the_lanes_times_the_longest_episode_of_each_block(t
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(16))
     # The episode's length is drawn by the environment's own reset, from the first half of a key.
     lengths = np.array([Counting().reset(jax.random.split(k)[0])[0].length for k in keys])
-    assert int(metrics["live_env_steps"]) == lengths.sum()
-    assert int(metrics["simulated_env_steps"]) == (4 * lengths.reshape(4, 4).max(axis=1)).sum()
+    queues = lengths.reshape(2, 8, 1)
+    np.testing.assert_array_equal(metrics["live_env_steps"], queues.sum(axis=(1, 2)))
+    simulated = [steps_of_queue(queue, slots=4, refill_at=1) for queue in queues]
+    np.testing.assert_array_equal(metrics["simulated_env_steps"], simulated)
 
 
 def test_the_budget_is_reached_and_overshot_by_less_than_one_update(tmp_path):

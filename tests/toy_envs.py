@@ -183,6 +183,20 @@ def as64(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
 
 
+def steps_of_queue(lengths: np.ndarray, slots: int, refill_at: int) -> int:
+    """Env steps of every lane of a queue, by hand: (M, S) episode lengths, played in slots that take
+    the next items once `refill_at` of them are free."""
+    waiting, slot, steps = list(lengths.max(axis=1)), [0] * slots, 0
+    while waiting or any(slot):
+        if slot.count(0) >= refill_at or not steps:
+            for i in range(slots):
+                if not slot[i] and waiting:
+                    slot[i] = waiting.pop(0)
+        slot = [max(0, left - 1) for left in slot]
+        steps += slots * lengths.shape[1]
+    return steps
+
+
 def quick(function: Any) -> Any:
     """jit without LLVM's optimisations: most of a small test's time is compilation."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})

@@ -22,7 +22,18 @@ from rlbench.errors import UsageError
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.seeding import evaluation_keys, run_streams
-from tests.toy_envs import Arms, Constant, Counting, Drift, Match, Target, as64, network64, quick
+from tests.toy_envs import (
+    Arms,
+    Constant,
+    Counting,
+    Drift,
+    Match,
+    Target,
+    as64,
+    network64,
+    quick,
+    steps_of_queue,
+)
 
 
 def task_of(env: Any, network: Network, lanes: int) -> Task:
@@ -94,6 +105,11 @@ def normal64(key: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(jax.random.normal(key, shape), np.float64)
 
 
+def half64(x: np.ndarray) -> np.ndarray:
+    """Rounded to half precision, as noise is stored."""
+    return x.astype(np.float16).astype(np.float64)
+
+
 class Reference:
     """The algorithm, once more and slowly. Its lists are over the parameters' leaves."""
 
@@ -114,10 +130,10 @@ class Reference:
             key = fold(self.key, 0, leaf, epoch, pair)
             if x.ndim == 2 and isinstance(self.algorithm, Eggroll):
                 rank = self.algorithm.rank
-                factors = normal64(key, (sum(x.shape), rank))
-                noise.append(factors[: len(x)] @ factors[len(x) :].T / np.sqrt(rank))
+                factors = half64(normal64(key, (rank, sum(x.shape))))
+                noise.append(factors[:, : len(x)].T @ factors[:, len(x) :] / np.sqrt(rank))
             else:
-                noise.append(normal64(key, x.shape))
+                noise.append(half64(normal64(key, x.shape[::-1]).T))
         return noise
 
     def see(self, obs: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -231,7 +247,7 @@ GENERATIONS = [
 
 @pytest.mark.parametrize(("algorithm", "network", "env"), GENERATIONS, ids=range(len(GENERATIONS)))
 def test_generations_equal_a_loop_over_members(algorithm: Any, network: Any, env: Any) -> None:
-    # Blocks of two pairs with one episode a member, of one pair with three.
+    # Two queues of two pairs; with three episodes a member, each has more lanes than there are.
     task = task_of(env, network, lanes=4)
     state, step = start(algorithm, task, seed=0), quick(lambda s: algorithm.step(task, s))
     reference, initial = Reference(algorithm, task, state), jax.tree.leaves(state.params)
@@ -239,7 +255,7 @@ def test_generations_equal_a_loop_over_members(algorithm: Any, network: Any, env
         sigma, played_before = reference.sigma, len(reference.seen)
         fitness = reference.step()
         state, metrics = step(state)
-        assert metrics["live_env_steps"] == len(reference.seen) - played_before
+        assert np.sum(metrics["live_env_steps"]) == len(reference.seen) - played_before
         expected = {"fitness_mean": fitness.mean(), "fitness_max": fitness.max()}
         expected |= {"fitness_std": fitness.std(), "sigma": sigma}
         for name, value in expected.items():
@@ -325,7 +341,7 @@ def test_the_right_action_is_learnt(
 def test_steps_are_counted_as_the_environment_counts_them() -> None:
     env, evaluations = Counting(), 2
     es = Eggroll(12, evaluations, "sgd", normalize_observations=True)
-    # Six pairs of four lanes, in blocks of at most nine lanes: three blocks of two pairs.
+    # Six pairs of four episodes: two queues of twelve, in nine lanes each.
     task = task_of(env, LINEAR, lanes=9)
     state, step = start(es, task, seed=0), quick(lambda s: es.step(task, s))
     for generation in range(3):
@@ -335,10 +351,12 @@ def test_steps_are_counted_as_the_environment_counts_them() -> None:
             lengths[pair, episode] = compiled(env)[0](reset_key)[0].length
         state, metrics = step(state)
         # Both members of a pair play the same episodes.
-        assert metrics["live_env_steps"] == 2 * lengths.sum()
-        assert metrics["simulated_env_steps"] == 8 * lengths.reshape(3, -1).max(axis=1).sum()
+        queues = np.repeat(lengths[:, None], 2, axis=1).reshape(2, 12, 1)
+        np.testing.assert_array_equal(metrics["live_env_steps"], queues.sum(axis=(1, 2)))
+        simulated = [steps_of_queue(queue, slots=9, refill_at=1) for queue in queues]
+        np.testing.assert_array_equal(metrics["simulated_env_steps"], simulated)
         np.testing.assert_allclose(metrics["fitness_mean"] * 12 * evaluations, 2 * lengths.sum())
-        assert es.env_steps_per_update(task) >= metrics["simulated_env_steps"]
+        assert es.env_steps_per_update(task) >= np.sum(metrics["simulated_env_steps"])
     # After an episode's end the environment said NaN.
     assert np.all(np.isfinite(state.moments.mean)) and np.all(np.isfinite(state.moments.m2))
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state.params))

@@ -25,7 +25,8 @@ from tests.toy_envs import Drift, as64, network64
 HOW = [LowRank(1), LowRank(2), LowRank(4), LowRank(8), FullRank()]
 PAIRS, LANES = 3, 4
 EPOCH = np.int32(5)
-draw = jax.jit(noises.draw, static_argnums=0)
+SCALE = jnp.where(jnp.arange(LANES) < LANES // 2, 1.0, -1.0) * jnp.ones((PAIRS, 1))
+draw = jax.jit(noises.draw, static_argnums=(0, 1))
 weighted_sum = jax.jit(noises.weighted_sum, static_argnums=0)
 
 
@@ -47,9 +48,8 @@ def any_noise(how, params, pairs, seed):
 
     def one(x):
         if isinstance(how, LowRank) and np.ndim(x) == 2:
-            a, b = (numbers(rng, (pairs, n, how.rank)) for n in x.shape)
-            return noises.Factors(a * np.float32(how.rank**-0.5), b)
-        return numbers(rng, (pairs, *x.shape))
+            return noises.Factors(*(numbers(rng, (pairs, how.rank, n)) for n in x.shape))
+        return numbers(rng, (pairs, *x.shape[::-1]))
 
     return jax.tree.map(one, params)
 
@@ -63,9 +63,9 @@ def materialise(noise):
 
     def one(e):
         if not is_factors(e):
-            return np.asarray(e, np.float64)
+            return np.asarray(e, np.float64).swapaxes(1, -1)
         a, b = np.asarray(e.a, np.float64), np.asarray(e.b, np.float64)
-        return np.einsum("por,pir->poi", a, b)
+        return np.einsum("pro,pri->poi", a, b) / np.sqrt(a.shape[1])
 
     return jax.tree.map(one, noise, is_leaf=is_factors)
 
@@ -77,7 +77,7 @@ def member(params, noise64, pair, sign, sigma):
 
 def draw_one_matrix(how, shape, pairs, seed):
     params = {"w": jnp.zeros(shape)}
-    noise = draw(how, jax.random.key(seed), params, EPOCH, jnp.arange(pairs))
+    noise = draw(how, "float16", jax.random.key(seed), params, EPOCH, jnp.arange(pairs))
     return params, noise
 
 
@@ -88,7 +88,7 @@ def assert_members_see_their_weights(policy, how, obs, encode):
 
     @jax.jit
     def forward(params, noise, obs):
-        return policy.apply(params, obs, linear=noises.linear(how, noise, jnp.float32(sigma)))
+        return policy.apply(params, obs, linear=noises.linear(how, noise, sigma * SCALE))
 
     seen = np.asarray(forward(params, noise, obs))
     noise64 = materialise(noise)
@@ -130,7 +130,7 @@ def test_a_member_samples_with_its_own_log_std() -> None:
 
     @jax.jit
     def sample(params, noise, out, keys):
-        hook = noises.vector(noise, jnp.float32(sigma), LANES)
+        hook = noises.vector(noise, sigma * SCALE)
         return policy.sample(params, out, keys, vector=hook)
 
     sampled = np.asarray(sample(params, noise, out, keys))
@@ -284,16 +284,18 @@ def bits(noise):
 @pytest.mark.parametrize("how", [LowRank(2), FullRank()], ids=str)
 def test_a_pairs_noise_has_the_same_bits_alone_and_among_64(how) -> None:
     root = jax.random.key(0)
-    among = bits(draw(how, root, PARAMS, EPOCH, jnp.arange(64)))
+    among = bits(draw(how, "float16", root, PARAMS, EPOCH, jnp.arange(64)))
     for pair in (0, 1, 17, 63):
-        alone = bits(draw(how, root, PARAMS, EPOCH, jnp.array([pair])))
+        alone = bits(draw(how, "float16", root, PARAMS, EPOCH, jnp.array([pair])))
         np.testing.assert_array_equal(alone[0], among[pair])
 
 
 @pytest.mark.parametrize("how", [LowRank(2), FullRank()], ids=str)
 def test_noise_differs_between_pairs_leaves_epochs_and_roots(how) -> None:
     def drawn(seed, epoch):
-        return draw(how, jax.random.key(seed), PARAMS, jnp.int32(epoch), jnp.arange(64))
+        key, epoch = jax.random.key(seed), jnp.int32(epoch)
+        # In half precision thousands of normals repeat by chance.
+        return draw(how, "float32", key, PARAMS, epoch, jnp.arange(64))
 
     first, next_epoch, other_root = drawn(0, 5), drawn(0, 6), drawn(1, 5)
     leaves = [bits({"x": first[name]}) for name in PARAMS]
@@ -319,3 +321,21 @@ def test_noise_reuse_is_how_many_generations_share_their_noise(noise_reuse, epoc
     for g in range(5):
         for h in range(5):
             assert np.array_equal(drawn[g], drawn[h]) == (epochs[g] == epochs[h]), (g, h)
+
+
+@pytest.mark.parametrize("how", [LowRank(2), FullRank()], ids=str)
+def test_half_precision_noise_is_the_same_noise_rounded(how) -> None:
+    root, pairs = jax.random.key(0), jnp.arange(8)
+    half, full = (draw(how, t, root, PARAMS, EPOCH, pairs) for t in ("float16", "float32"))
+    assert bits(half).dtype == np.float16 and bits(full).dtype == np.float32
+    np.testing.assert_array_equal(bits(half), bits(full).astype(np.float16))
+
+
+def test_wide_full_rank_layers_take_the_other_path_to_the_same_product() -> None:
+    how, rng = FullRank(), np.random.default_rng(0)
+    noise = rng.normal(size=(4, 256, 300)).astype(np.float16)
+    assert 4 * noise.size > noises.CACHED_BYTES
+    x, scale = numbers(rng, (4, 2, 256)), numbers(rng, (4, 2, 1))
+    got = jax.jit(how.product)(noise, x, scale)
+    expected = scale * np.einsum("csi,cio->cso", x.astype(np.float64), noise.astype(np.float64))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-4)
