@@ -25,7 +25,6 @@ from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
 
-
 KEEP_BYTES = 1 << 29
 """Most noise that is kept from the episodes to the update."""
 

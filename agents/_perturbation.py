@@ -54,7 +54,7 @@ class Perturbation(Protocol):
     def product(
         self, noise: Any, x: Float[Array, "C S in"], scale: Float[Array, "C S 1"]
     ) -> Float[Array, "C S out"]:
-        """scale E x for every lane's own pair."""
+        """Scale E x for every lane's own pair."""
         ...
 
     def weighted_sum(self, noise: Any, weights: Float[Array, " P"]) -> Float[Array, "out in"]:
@@ -101,28 +101,33 @@ class FullRank:
 
     shared = True
 
-    def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Float[Array, "in out"]:
+    def draw_matrix(self, key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
         """All of one pair's matrix."""
         return jax.random.normal(key, shape[::-1])
 
     def product(
-        self, noise: Float[Array, "C in out"], x: Float[Array, "C S in"], scale: Float[Array, "C S 1"]
+        self,
+        noise: Float[Array, "C i o"],
+        x: Float[Array, "C S in"],
+        scale: Float[Array, "C S 1"],
     ) -> Float[Array, "C S out"]:
         """Both members of a pair (and all their episodes) share one read of the matrix."""
         if 4 * noise.size <= CACHED_BYTES:
             return scale * jnp.einsum("csi,cio->cso", x, _wide(noise))
         # One slot after the other, so that each matrix is widened in the cache.
-        return scale * jax.lax.map(lambda one: one[0] @ _wide(one[1]), (x, noise))
+        one_by_one: Array = jax.lax.map(lambda one: one[0] @ _wide(one[1]), (x, noise))
+        return scale * one_by_one
 
     def weighted_sum(
-        self, noise: Float[Array, "P in out"], weights: Float[Array, " P"]
+        self, noise: Float[Array, "P i o"], weights: Float[Array, " P"]
     ) -> Float[Array, "out in"]:
         """One pair after the other, so that no widened copy of the noise is made."""
 
         def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
             return total + one[0] * _wide(one[1]), None
 
-        return jax.lax.scan(add, jnp.zeros(noise.shape[1:]), (weights, noise))[0].T
+        total: Array = jax.lax.scan(add, jnp.zeros(noise.shape[1:]), (weights, noise))[0]
+        return total.T
 
 
 def draw(

@@ -21,7 +21,7 @@ import numpy as np
 from rlbench.blocks import Blocks
 from rlbench.env import AnyEnv, Box, uniform_action, zero_action
 from rlbench.registry import EnvEntry, env_entries, find_env, make_env
-from rlbench.rollout import SlotPolicy, Episodes, play
+from rlbench.rollout import Episodes, SlotPolicy, play
 from rlbench.seeding import evaluation_keys
 
 SCORES = Path(__file__).with_name("scores.toml")

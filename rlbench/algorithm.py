@@ -62,8 +62,8 @@ def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Ep
         keys: (episodes,) from `rlbench.seeding.evaluation_keys`.
 
     Returns:
-        Episodes in the order of the keys, `returns` and `lengths` as (episodes,); `simulated` has one
-        entry a queue.
+        Episodes in the order of the keys, `returns` and `lengths` as (episodes,); `simulated` has
+        one entry a queue.
     """
     queues, size = task.blocks.split(keys.shape[0], 1)
 

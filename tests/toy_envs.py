@@ -184,8 +184,8 @@ def as64(tree: Any) -> Any:
 
 
 def steps_of_queue(lengths: np.ndarray, slots: int, refill_at: int) -> int:
-    """Env steps of every lane of a queue, by hand: (M, S) episode lengths, played in slots that take
-    the next items once `refill_at` of them are free."""
+    """Env steps of every lane of a queue, by hand: (M, S) episode lengths, played in slots that
+    take the next items once `refill_at` of them are free."""
     waiting, slot, steps = list(lengths.max(axis=1)), [0] * slots, 0
     while waiting or any(slot):
         if slot.count(0) >= refill_at or not steps:

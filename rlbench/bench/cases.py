@@ -51,6 +51,61 @@ def _start(quick: bool) -> list[Case]:
     ]
 
 
+def _forward(quick: bool, large: bool) -> list[Case]:
+    # About a second a sample: the more members, the fewer passes.
+    sizes: dict[int, tuple[int, ...]] = {
+        64: (256, 1024, 4096, 16384, 65536),
+        256: (256, 1024, 4096, 16384, 65536),
+    }
+    sizes[1024] = (256, 1024, 4096, *((16384, 65536) if large else ()))
+    if quick:
+        sizes = {16: (64,)}
+    return [
+        Case(
+            f"forward/{width}/{population}",
+            "forward",
+            {
+                "width": width,
+                "pop_size": population,
+                "ranks": [1, 4] if quick else [1, 2, 4, 8],
+                "steps": max(5, min(100, 100 * 1024 // population * 256 // max(width, 256))),
+                "lanes": 128,
+                **(
+                    {"rounds": 2, "min_seconds": 0.02}
+                    if quick
+                    else {"rounds": 5, "min_seconds": 0.3}
+                ),
+            },
+            quick,
+        )
+        for width, populations in sizes.items()
+        for population in populations
+    ]
+
+
+def _generation(quick: bool) -> list[Case]:
+    laptop = {"network": {"hidden": [32], "activation": "tanh", "head_scale": 0.01}}
+    rows: list[tuple[str, int, int, list[int], dict[str, Any]]] = [
+        ("cartpole", 1024, 500, [32, 64, 256, 1024], {}),
+        ("inverted_double_pendulum", 1024, 100, [32, 128, 256], {}),
+        ("ant", 1024, 100, [32, 128], {}),
+        ("ant", 128, 100, [32], laptop),
+    ]
+    if quick:
+        rows = [("cartpole", 64, 20, [], _SMALL)]
+    shared = _SHORT if quick else {"rounds": 5, "min_seconds": 1.0}
+    return [
+        Case(
+            f"generation/{env}/{population}x{horizon}" + "-laptop" * (network is laptop),
+            "generation",
+            {"env": env, "pop_size": population, "horizon": horizon, "lanes": lanes, **shared}
+            | network,
+            quick,
+        )
+        for env, population, horizon, lanes, network in rows
+    ]
+
+
 def _memory(quick: bool, large: bool) -> list[Case]:
     populations = (64,) if quick else (256, 1024, 4096, *((16384, 65536) if large else ()))
     network = _SMALL if quick else {}
@@ -122,7 +177,14 @@ def cases(quick: bool, large: bool) -> tuple[Case, ...]:
         quick: small sizes, to see that everything works; no figures to quote.
         large: also sizes that need much memory or time.
     """
-    found = [*_memory(quick, large), *_peers(quick), *_scaling(quick), *_start(quick)]
+    found = [
+        *_forward(quick, large),
+        *_generation(quick),
+        *_memory(quick, large),
+        *_peers(quick),
+        *_scaling(quick),
+        *_start(quick),
+    ]
     return tuple(found)
 
 

@@ -15,6 +15,8 @@ from rlbench.registry import resolve
 
 KINDS = {
     "provenance": "rlbench.bench.setup:provenance",
+    "forward": "rlbench.bench.forward:forward",
+    "generation": "rlbench.bench.generation:generation",
     "memory": "rlbench.bench.memory:memory",
     "peers": "rlbench.bench.peers:peers",
     "scaling": "rlbench.bench.scaling:scaling",

@@ -9,6 +9,15 @@ from statistics import median
 from typing import Any
 
 PAIRS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "forward": tuple(
+        (f"best plain / {name}", "best plain", name)
+        for name in ("r=1", "r=2", "r=4", "r=8", "full")
+    )
+    + tuple((f"plain / {name}", "plain", name) for name in ("r=1", "r=4")),
+    "generation": (
+        ("limit / generation", "limit", "generation"),
+        ("raw env / generation", "env", "generation"),
+    ),
     "memory": (
         ("naive / eggroll", "naive", "eggroll"),
         ("naive / open_es", "naive", "open_es"),

@@ -14,6 +14,8 @@ from rlbench.display import quantity
 
 HEADER = ("case", "what", "median", "low .. high", "besides")
 TITLES = {
+    "forward": "Forward: seconds of passes of a whole population",
+    "generation": "Generation: seconds of pop_size x horizon env steps, all of them live",
     "memory": "Memory: bytes XLA assigns to one update",
     "peers": "Peers: seconds of one generation",
     "scaling": "Scaling: seconds of one generation",
@@ -60,7 +62,7 @@ def _plain(values: dict[str, Any]) -> str:
 
 def besides(case: dict[str, Any], variant: str) -> str:
     """What a case's values say of a variant: env steps as steps/s, the rest as it is."""
-    values = case["values"].get(variant, case["values"])
+    values = case["values"].get(variant, case["values"] if len(case["samples"]) == 1 else {})
     if isinstance(values, list):  # one a round
         values = {name: median(row[name] for row in values) for name in values[0]}
     seconds = fmean(case["samples"][variant])
@@ -89,6 +91,8 @@ def case_rows(case: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
         low, high = amount(min(samples), unit), amount(max(samples), unit)
         middle = amount(median(samples), unit)
         rows.append((name, variant, middle, f"{low} .. {high}", besides(case, variant)))
+    if told := len(case["samples"]) > 1 and _plain(case["values"]):
+        rows.append((name, "in all", "", "", told))
     for variant, values in case["values"].items():
         if isinstance(values, dict) and "skipped" in values:
             rows.append((name, variant, "-", "-", f"skipped: {values['skipped']}"))

@@ -44,7 +44,7 @@ def prepared(params: dict[str, Any], algo: str, **settings: Any) -> runner.Prepa
     asked = options.RunOptions(
         env=params["env"],
         algo=algo,
-        budget=str(population * (horizon or entry.max_steps)),
+        budget=str(100 * population * (horizon or entry.max_steps)),
         set=tuple(f"{k}={_toml(v)}" for k, v in given.items()),
         settings="laptop",
         host_devices=str(params["host_devices"]) if params.get("host_devices") else "",
