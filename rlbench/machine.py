@@ -102,7 +102,8 @@ def jax_settings() -> dict[str, Any]:
 def provenance() -> dict[str, Any]:
     """All of it, with the command line."""
     return {
-        "argv": list(sys.argv),
+        # Where it is installed is nobody's business, and often holds a user's name.
+        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(),
         **commit(),
         "hardware": hardware(),

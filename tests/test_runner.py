@@ -95,11 +95,14 @@ def test_evaluations_stand_at_equal_fractions_of_the_budget(tmp_path):
 
 @dataclass(frozen=True)
 class Slow(Eggroll):
-    """An evaluation that sleeps half a second, and a trace that sleeps one."""
+    """An evaluation that sleeps half a second or more, and a trace that sleeps one.
+
+    Target shows the same observation always, so that XLA may take one queue's sleep for both.
+    """
 
     def act(self, task, state, obs, key):
         def sleep(x):
-            time.sleep(0.5 / 8)
+            time.sleep(0.5 / 4)
             return x
 
         shape = jax.ShapeDtypeStruct((), jnp.float32)
@@ -265,7 +268,7 @@ def test_evaluation_plays_complete_episodes_even_if_training_cuts_them(tmp_path)
     plan = prepared(Long(), cut)
     state = cut.init(plan.task, runner.run_streams(0))
     _, metrics = jax.jit(lambda s: cut.step(plan.task, s))(state)
-    assert int(metrics["live_env_steps"]) <= 8 * 2
+    assert np.sum(metrics["live_env_steps"]) <= 8 * 2
 
 
 def test_random_play_in_the_rollout_is_the_algorithm_s_random_policy():
@@ -273,10 +276,9 @@ def test_random_play_in_the_rollout_is_the_algorithm_s_random_policy():
     algorithm = RandomPolicy(4)
     state = algorithm.init(task, runner.run_streams(0))
 
-    def act(obs, keys):
-        return jax.vmap(lambda o, k: algorithm.act(task, state, o, k))(obs, keys)
-
-    played = play(task.env, act, evaluation_keys(512), horizon=1)
+    act = jax.vmap(jax.vmap(lambda o, k: algorithm.act(task, state, o, k)))
+    keys = evaluation_keys(512)[:, None]
+    played = play(task.env, lambda _, o, k: act(o, k), keys, horizon=1, slots=512)
     # Actions uniform on [2, 4], goal 3.5: mean of -(a - 3.5)^2 is -(0.25 + 1/3), variance below 1.
     assert float(played.returns.mean()) == pytest.approx(-(0.25 + 1 / 3), abs=5 / 512**0.5)
 
