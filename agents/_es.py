@@ -280,7 +280,7 @@ class EvolutionStrategy:
             noise = self._draw(state, ids) if noise is None else noise
             return noises.weighted_sum(self.perturbation, state.params, noise, w)
 
-        of_pair = (weights[:, 0] - weights[:, 1]).reshape(ids.shape)
+        of_pair = task.blocks.whole((weights[:, 0] - weights[:, 1]).reshape(ids.shape))
         n = self.pop_size
         scale = 1.0 / (n * sigma) if self.estimator == "paper" else sigma * n**-0.5
         total = task.blocks.sum(part, state, of_pair, ids, noise)

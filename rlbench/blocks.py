@@ -64,6 +64,14 @@ class Blocks:
         """The sharding of an algorithm's state: a whole copy on every device."""
         return NamedSharding(self._mesh, PartitionSpec())
 
+    def whole(self, x: Any) -> Any:
+        """Keeps a value whole on every device.
+
+        What `map` splits up, XLA's partitioner would like to have computed in parts: a mean on the
+        way there would be summed by device, and its bits depend on their number.
+        """
+        return jax.lax.with_sharding_constraint(x, self.replicated)
+
     def split(self, items: int, lanes_per_item: int) -> tuple[int, int]:
         """(number of queues, items in each): equal queues, whatever the number of devices."""
         wanted = items * lanes_per_item // (self.lanes * TURNS)

@@ -82,6 +82,10 @@ class Compiled:
             raise RuntimeError(f"the function was traced {self.traces} times instead of once")
         return out
 
+    def program(self) -> str:
+        """What was compiled, as XLA tells it."""
+        return str(self._call.as_text())
+
     def buffer_bytes(self) -> int | None:
         """Argument + output + temp - aliased bytes, or None where XLA does not tell."""
         analysis = self._call.memory_analysis()

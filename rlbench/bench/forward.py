@@ -51,7 +51,7 @@ def in_queues(
         def batch(rows: tuple[Array, Array]) -> Array:
             x, slot = rows[0].reshape(slots, together, -1), rows[1]
             if how is None:
-                return _passes(lambda x: policy.apply(params, x), x[:, 0], steps)
+                return _passes(lambda x: policy.apply(params, x), x, steps)
             mine = jax.tree.map(lambda e: e[slot * together // 2], noise)
             lane = slot[:, None] * together + jnp.arange(together)
             linear = noises.linear(how, mine, SIGMA * jnp.where(lane % 2 == 0, 1.0, -1.0))
@@ -97,7 +97,7 @@ def forward(params: dict[str, Any]) -> dict[str, Any]:
     devices = len(jax.devices())
     blocks = Blocks(params["lanes"], devices)
     weights = jax.device_put(policy.init(jax.random.key(0)), blocks.replicated)
-    x = jax.device_put(jax.random.normal(jax.random.key(2), (population, 27)), blocks.replicated)
+    x = jax.device_put(jax.random.normal(jax.random.key(2), (population, 1, 27)), blocks.replicated)
     here = jax.devices()[0]
     one = (jax.device_put(weights, here), jax.device_put(x, here))
     whole = Compiled(lambda w, x: _passes(lambda x: policy.apply(w, x), x, steps), *one, options={})
