@@ -60,6 +60,7 @@ def test_one_two_and_four_host_devices_give_the_same_bits(algo, tmp_path):
     assert len(states) == len(steps) == 1
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MuJoCo, within Brax
 @pytest.mark.parametrize("name", ["cartpole", "inverted_pendulum"])
 @pytest.mark.parametrize("algorithm", [Eggroll, OpenES])
 def test_members_of_real_environments_score_the_same_bits_with_and_without_packing(name, algorithm):
