@@ -66,6 +66,7 @@ def measure(
     """
     blocks = Blocks(entry.block_lanes)
     queues, size = blocks.split(episodes, 1)
+    slots = blocks.slots(size, 1)
     keys = evaluation_keys(episodes).reshape(queues, size, 1)
 
     def queue(shared: None, keys: jax.Array) -> Episodes:
@@ -74,7 +75,8 @@ def measure(
             policy,
             keys,
             horizon=env.spec.max_steps,
-            slots=blocks.slots(size, 1),
+            slots=slots,
+            refill_at=blocks.refill_at(slots),
         )
 
     compiled = jax.jit(lambda keys: blocks.map(queue, None, keys)).lower(keys).compile()

@@ -66,6 +66,7 @@ def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Ep
         one entry a queue.
     """
     queues, size = task.blocks.split(keys.shape[0], 1)
+    slots = task.blocks.slots(size, 1)
 
     def queue(state: Any, keys: Array) -> Episodes:
         act = jax.vmap(jax.vmap(lambda obs, key: algorithm.act(task, state, obs, key)))
@@ -74,7 +75,8 @@ def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Ep
             lambda _, obs, keys: act(obs, keys),
             keys[:, None],
             horizon=task.env.spec.max_steps,
-            slots=task.blocks.slots(size, 1),
+            slots=slots,
+            refill_at=task.blocks.refill_at(slots),
         )
 
     out: Episodes = task.blocks.map(queue, state, keys.reshape(queues, size))

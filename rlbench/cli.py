@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import tyro
-
 from rlbench.errors import UsageError, nearest
-from rlbench.options import RunOptions, resolve
+from rlbench.options import RunOptions, parse_flags, resolve
 
 EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
 COMMANDS = {
@@ -29,26 +27,6 @@ def usage() -> str:
     """The top-level help."""
     lines = [f"  {name:6} {about}" for name, about in COMMANDS.items()]
     return "usage: rlbench COMMAND ...\n\n" + "\n".join(lines) + "\n\nrlbench run --help has more."
-
-
-def parse_run(argv: Sequence[str], prog: str) -> RunOptions:
-    """The flags of `run`.
-
-    Raises:
-        UsageError: an unknown flag; the nearest is offered.
-    """
-    # tyro's own message for an unknown flag is a box of several lines; ours is one sentence.
-    options, unknown = tyro.cli(
-        RunOptions,
-        args=list(argv),
-        prog=prog,
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    if unknown:
-        flags = ["--" + name.replace("_", "-") for name in RunOptions.__dataclass_fields__]
-        raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
-    return options
 
 
 class StopOnSignal:
@@ -72,7 +50,7 @@ class StopOnSignal:
 
 def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
     """Resolves, runs, summarises."""
-    options = parse_run(argv, prog)
+    options = parse_flags(RunOptions, argv, prog)
     config = resolve(options)
     from rlbench import runner, store
     from rlbench.analysis import summary

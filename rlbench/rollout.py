@@ -82,9 +82,9 @@ def play(
     *,
     horizon: int,
     slots: int,
+    refill_at: int | Array,
     load: Callable[[Int[Array, " C"]], Any] = lambda items: (),
     reference: Array | None = None,
-    refill_at: int | Array | None = None,
 ) -> Episodes:
     """Plays every item's S episodes.
 
@@ -95,32 +95,26 @@ def play(
             noise.
         horizon: env steps after which an episode is cut, if it has not ended by itself.
         slots: C, the items that play together (fewer if there are fewer).
+        refill_at: how many slots must be free before items move in; C is lockstep.
         load: what `act` needs to know of the items in the slots, as a pytree with leading axis C.
         reference: (D,) shift for the observation moments, near their mean for accuracy. None
             (and any integer observation) leaves the moments empty.
-        refill_at: how many slots must be free before items move in; an eighth by default, C is
-            lockstep.
 
     Returns:
         The episodes, in the order of the items.
     """
     items, per_item = keys.shape
     slots = min(slots, items)
-    threshold = max(1, slots // 8) if refill_at is None else refill_at
     track = reference is not None and not isinstance(env.spec.observation, Discrete)
     reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys.reshape(-1))
     state, obs = jax.vmap(env.reset)(reset_keys)
-    shift = jnp.zeros(0)
-    if track and reference is not None:
-        # Before anything was seen the reference is zero, and sums of squares of a feature far from
-        # it would cancel: the start states stand in.
-        shift = jnp.where(jnp.any(reference != 0.0), reference, jnp.mean(obs, axis=0))
+    shift = _shift(reference, obs) if track and reference is not None else jnp.zeros(0)
     start = _start(state, obs, shift)
 
     def round_of_play(q: _Queue) -> _Queue:
         q, lane = _refill(q, start, slots, per_item, items)
         member, mine = load(jnp.minimum(q.item, items - 1)), step_keys[lane]
-        limit = jnp.where(q.next < items, threshold, slots)
+        limit = jnp.where(q.next < items, refill_at, slots)
 
         def going_on(c: tuple[_Lanes, Array]) -> Array:
             return jnp.sum(_free(c[0].alive, slots)) < limit
@@ -132,15 +126,10 @@ def play(
         ended = jnp.where(_free(lanes.alive, slots), q.item, items)
         return _Queue(lanes, q.item, q.next, steps, _keep(q.record, lanes, ended, per_item))
 
-    record = _Record(start.lengths, start.returns, start.obs_sum, start.obs_square_sum)
-    first = jax.tree.map(lambda x: x[: slots * per_item], start)
-    empty = first._replace(alive=jnp.zeros(slots * per_item, bool))
-    none = jnp.full(slots, items, jnp.int32)
-    zero = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(
         lambda q: (q.next < items) | jnp.any(q.lanes.alive),
         round_of_play,
-        _Queue(empty, none, zero, zero, record),
+        _nobody_plays(start, slots, per_item, items),
     )
     shape = (items, per_item)
     return Episodes(
@@ -153,6 +142,26 @@ def play(
 
 def _free(alive: Bool[Array, " L"], slots: int) -> Bool[Array, " C"]:
     return ~jnp.any(alive.reshape(slots, -1), axis=1)
+
+
+def _shift(reference: Array, obs: Array) -> Array:
+    """The reference; or, before anything was seen, the start states' mean.
+
+    A reference of zero would let sums of squares of a feature far from it cancel.
+    """
+    return jnp.where(jnp.any(reference != 0.0), reference, jnp.mean(obs, axis=0))
+
+
+def _nobody_plays(start: _Lanes, slots: int, per_item: int, items: int) -> _Queue:
+    lanes = jax.tree.map(lambda x: x[: slots * per_item], start)
+    zero = jnp.zeros((), jnp.int32)
+    return _Queue(
+        lanes=lanes._replace(alive=jnp.zeros(slots * per_item, bool)),
+        item=jnp.full(slots, items, jnp.int32),
+        next=zero,
+        steps=zero,
+        record=_Record(start.lengths, start.returns, start.obs_sum, start.obs_square_sum),
+    )
 
 
 def _start(state: Any, obs: Array, shift: Array) -> _Lanes:

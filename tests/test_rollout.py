@@ -41,7 +41,7 @@ def played(env: Any, act: Any, keys: Any, **options: Any) -> Episodes:
     """One lane an item unless the keys say otherwise; all play at once unless `slots` does."""
     reference = options.pop("reference", None)
     keys = keys if keys.ndim == 2 else keys[:, None]
-    options = {"slots": len(keys)} | options
+    options = {"slots": len(keys), "refill_at": 1} | options
     run = quick(lambda keys, ref: play(env, act, keys, reference=ref, **options))
     out = jax.device_get(run(keys, reference))
     return out._replace(returns=out.returns.reshape(-1), lengths=out.lengths.reshape(-1))
@@ -168,7 +168,7 @@ def test_steps_are_told_by_queue() -> None:
     blocks = Blocks(4)
     run = quick(
         lambda keys: blocks.map(
-            lambda _, k: play(env, noop(env), k, horizon=12, slots=4), None, keys
+            lambda _, k: play(env, noop(env), k, horizon=12, slots=4, refill_at=1), None, keys
         )
     )
     metrics = step_metrics(run(keys.reshape(4, 4, 1)))

@@ -278,7 +278,7 @@ def test_random_play_in_the_rollout_is_the_algorithm_s_random_policy():
 
     act = jax.vmap(jax.vmap(lambda o, k: algorithm.act(task, state, o, k)))
     keys = evaluation_keys(512)[:, None]
-    played = play(task.env, lambda _, o, k: act(o, k), keys, horizon=1, slots=512)
+    played = play(task.env, lambda _, o, k: act(o, k), keys, horizon=1, slots=512, refill_at=1)
     # Actions uniform on [2, 4], goal 3.5: mean of -(a - 3.5)^2 is -(0.25 + 1/3), variance below 1.
     assert float(played.returns.mean()) == pytest.approx(-(0.25 + 1 / 3), abs=5 / 512**0.5)
 

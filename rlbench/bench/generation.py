@@ -52,7 +52,8 @@ def _playing(run: Prepared, act: Any, blocks: Blocks, horizon: int, shared: Any)
 
     def queue(shared: Any, keys: Array) -> Array:
         slots = blocks.slots(size, 1)
-        done = play(task.env, act(shared), keys, horizon=horizon, slots=slots)
+        at = blocks.refill_at(slots)
+        done = play(task.env, act(shared), keys, horizon=horizon, slots=slots, refill_at=at)
         return jnp.sum(done.returns)
 
     here = jax.device_put((shared, keys), blocks.replicated)

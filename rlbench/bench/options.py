@@ -14,7 +14,8 @@ from rich.status import Status
 from rlbench.bench import driver, report
 from rlbench.bench.cases import cases, select
 from rlbench.display import duration
-from rlbench.errors import UsageError, nearest
+from rlbench.errors import UsageError
+from rlbench.options import parse_flags
 from rlbench.store import replace_file
 
 
@@ -42,16 +43,7 @@ def parse(argv: Sequence[str], prog: str) -> BenchOptions:
     Raises:
         UsageError: an unknown flag, or two that exclude each other.
     """
-    options, unknown = tyro.cli(
-        BenchOptions,
-        args=list(argv),
-        prog=prog,
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    if unknown:
-        flags = [f"--{name}" for name in BenchOptions.__dataclass_fields__]
-        raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
+    options = parse_flags(BenchOptions, argv, prog)
     if options.quick and options.large:
         raise UsageError("--quick and --large exclude each other; leave one out")
     return options

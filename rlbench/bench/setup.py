@@ -44,6 +44,7 @@ def prepared(params: dict[str, Any], algo: str, **settings: Any) -> runner.Prepa
     asked = options.RunOptions(
         env=params["env"],
         algo=algo,
+        # Never spent: a case runs the updates that it times. It only has to allow for one.
         budget=str(100 * population * (horizon or entry.max_steps)),
         set=tuple(f"{k}={_toml(v)}" for k, v in given.items()),
         settings="laptop",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from rlbench.agents import _es
 from rlbench.agents._es import EvolutionStrategy, shape_fitness
 from rlbench.agents.eggroll import Eggroll
 from rlbench.agents.open_es import OpenES
@@ -243,6 +244,18 @@ GENERATIONS = [
         Drift(),
     ),
 ]
+
+
+@pytest.mark.parametrize("es", [Eggroll(16, **SGD), OpenES(16, **SGD)])
+def test_noise_that_is_not_kept_is_drawn_again_the_same(es: Any, monkeypatch: Any) -> None:
+    task, updated = task_of(Drift(), HIDDEN, lanes=4), {}
+    state = start(es, task, seed=0)
+    for kept in (1 << 29, 0):
+        monkeypatch.setattr(_es, "KEEP_BYTES", kept)
+        updated[kept] = jax.tree.leaves(quick(lambda s: es.step(task, s)[0])(state).params)
+    for a, b, before in zip(*updated.values(), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+        assert np.max(np.abs(a - before)) > 1e-3
 
 
 @pytest.mark.parametrize(("algorithm", "network", "env"), GENERATIONS, ids=range(len(GENERATIONS)))
