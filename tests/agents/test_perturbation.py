@@ -54,6 +54,14 @@ def any_noise(how, params, pairs, seed):
     return jax.tree.map(one, params)
 
 
+@pytest.mark.parametrize("shape", [(7,), (3, 8), (2, 64, 65)])
+def test_normals_are_jax_s_own(shape):
+    key = jax.random.key(11)
+    with jax.threefry_partitionable(False):
+        theirs = jax.random.normal(key, shape)
+    np.testing.assert_array_equal(jax.jit(noises.normal, static_argnums=1)(key, shape), theirs)
+
+
 def is_factors(x):
     return isinstance(x, noises.Factors)
 
