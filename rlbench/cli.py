@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from rlbench.errors import UsageError, nearest
-from rlbench.options import RunOptions, parse_flags, resolve
+from rlbench.flags import parse_flags
+from rlbench.options import RunOptions, resolve
 
 EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
 COMMANDS = {

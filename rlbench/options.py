@@ -4,7 +4,6 @@ Values come from, a later one over an earlier: the environment's table entry, th
 the configuration file, the flags.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,7 +21,6 @@ from rlbench.errors import UsageError, nearest
 from rlbench.machine import usable_cores
 from rlbench.settings import PROFILES, profile_settings
 
-T = TypeVar("T")
 MAX_CONFIG_BYTES = 1 << 20
 CACHE_BYTES = 1 << 30
 """Compiled programs that are kept; the least recently used go first."""
@@ -75,26 +73,6 @@ class RunOptions:
     """Replace an existing run."""
     quiet: Annotated[bool, _flag("", "")] = False
     """Print nothing but the path of the run directory."""
-
-
-def parse_flags(cls: type[T], argv: Sequence[str], prog: str) -> T:
-    """A command's flags, as the dataclass that lists them.
-
-    Raises:
-        UsageError: an unknown flag; the nearest is offered.
-    """
-    # tyro's own message for an unknown flag is a box of several lines; ours is one sentence.
-    options, unknown = tyro.cli(
-        cls,
-        args=list(argv),
-        prog=prog,
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    if unknown:
-        flags = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(cast(Any, cls))]
-        raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
-    return options
 
 
 def number(text: str, flag: str) -> float:

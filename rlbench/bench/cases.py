@@ -54,10 +54,10 @@ def _start(quick: bool) -> list[Case]:
 def _forward(quick: bool, large: bool) -> list[Case]:
     # About a second a sample: the more members, the fewer passes.
     sizes: dict[int, tuple[int, ...]] = {
-        64: (256, 1024, 4096, 16384, 65536),
+        64: (256, 4096, 65536),
         256: (256, 1024, 4096, 16384, 65536),
+        1024: (256, 1024, 4096, *((16384, 65536) if large else ())),
     }
-    sizes[1024] = (256, 1024, 4096, *((16384, 65536) if large else ()))
     if quick:
         sizes = {16: (64,)}
     return [
@@ -73,7 +73,7 @@ def _forward(quick: bool, large: bool) -> list[Case]:
                 **(
                     {"rounds": 2, "min_seconds": 0.02}
                     if quick
-                    else {"rounds": 5, "min_seconds": 0.3}
+                    else {"rounds": 4, "min_seconds": 0.3}
                 ),
             },
             quick,
@@ -93,7 +93,7 @@ def _generation(quick: bool) -> list[Case]:
     ]
     if quick:
         rows = [("cartpole", 64, 20, [], _SMALL)]
-    shared = _SHORT if quick else {"rounds": 5, "min_seconds": 1.0}
+    shared = _SHORT if quick else {"rounds": 4, "min_seconds": 0.5}
     return [
         Case(
             f"generation/{env}/{population}x{horizon}" + "-laptop" * (network is laptop),

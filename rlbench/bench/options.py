@@ -15,7 +15,7 @@ from rlbench.bench import driver, report
 from rlbench.bench.cases import cases, select
 from rlbench.display import duration
 from rlbench.errors import UsageError
-from rlbench.options import parse_flags
+from rlbench.flags import parse_flags
 from rlbench.store import replace_file
 
 

@@ -1,9 +1,10 @@
 """One generation of our algorithms beside what a user would pick instead.
 
 Same environment, population, network, episode length, mirrored sampling and Adam; observations are
-not normalised anywhere, and the timed generations do not learn. Ours and the naive ES stop stepping
-when episodes have ended; evosax always steps through the whole horizon, so that `eggroll_full` and
-`open_es_full`, on the environment that never ends an episode, are its equals in env steps.
+not normalised anywhere, and the timed generations do not learn. The peers are compiled with XLA's
+own options, as their users would. Ours and the naive ES stop stepping when episodes have ended;
+evosax always steps through the whole horizon, so that `eggroll_full` and `open_es_full`, on the
+environment that never ends an episode, are its equals in env steps.
 """
 
 import importlib.util
@@ -35,7 +36,7 @@ def _naive(run: Prepared, params: dict[str, Any]) -> Generation:
         setup.horizon_of(params),
     )
     state = init(run_streams(0))
-    update = meter.Compiled(step, state)
+    update = meter.Compiled(step, state, options={})
 
     def call() -> dict[str, Any]:
         metrics: dict[str, Any] = update(state)[1]
@@ -90,7 +91,7 @@ def _evosax(run: Prepared, params: dict[str, Any]) -> Generation:
         return state, problem_state
 
     start = (algorithm.init(key, solution, options), problem.init(key), key)
-    update = meter.Compiled(step, *start)
+    update = meter.Compiled(step, *start, options={})
     every = params["pop_size"] * setup.horizon_of(params)
 
     def call() -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""A command's flags, from the dataclass that lists them. Imports no jax."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+import tyro
+
+from rlbench.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+def parse_flags(cls: type[T], argv: Sequence[str], prog: str) -> T:
+    """A command's flags, as the dataclass that lists them.
+
+    Raises:
+        UsageError: an unknown flag; the nearest is offered.
+    """
+    # tyro's own message for an unknown flag is a box of several lines; ours is one sentence.
+    options, unknown = tyro.cli(
+        cls,
+        args=list(argv),
+        prog=prog,
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    if unknown:
+        flags = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(cast(Any, cls))]
+        raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
+    return options
