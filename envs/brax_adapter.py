@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Int
@@ -58,10 +59,12 @@ class BraxEnv:
         with warnings.catch_warnings(), _quiet_mujoco():
             warnings.simplefilter("ignore")  # "environments are not actively being maintained"
             self.library = brax_envs.get_environment(name, backend=backend)
+        # The library's own `observation_size` plays a start state op by op: seconds of compilation.
+        start = jax.eval_shape(self.library.reset, jax.random.key(0))
         size = self.library.action_size
         self.spec = EnvSpec(
             id=id,
-            observation=Vector(int(self.library.observation_size)),
+            observation=Vector(start.obs.shape[-1]),
             action=Box((-1.0,) * size, (1.0,) * size),
             max_steps=max_steps,
         )
