@@ -233,7 +233,8 @@ def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(base / "rlbench" / "programs"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        # Small programs too: a start has a hundred of them, and they add up to seconds.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
             jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     if given.get("device") == "cpu":
