@@ -95,7 +95,9 @@ def updated(es, blocks):
 
 
 def test_psum_adds_the_same_numbers_in_another_order():
-    es, blocks = Eggroll(64, optimizer="sgd", learning_rate=1.0), Blocks(4, 2)
+    # Three queues on two devices: one of them has a queue that must not count.
+    es, blocks = Eggroll(60, optimizer="sgd", learning_rate=1.0), Blocks(4, 2, queues=3)
+    assert blocks.split(30, 2)[0] == 3
     states = []
     for each in (blocks, replace(blocks, reduction="psum")):
         update, state = updated(es, each)

@@ -60,6 +60,12 @@ def _forward(quick: bool, large: bool) -> list[Case]:
     }
     if quick:
         sizes = {16: (64,)}
+    shared = {
+        "ranks": [1, 4] if quick else [1, 2, 4, 8],
+        "lanes": 128,
+        "rounds": 2 if quick else 4,
+        "min_seconds": 0.02 if quick else 0.3,
+    }
     return [
         Case(
             f"forward/{width}/{population}",
@@ -67,14 +73,8 @@ def _forward(quick: bool, large: bool) -> list[Case]:
             {
                 "width": width,
                 "pop_size": population,
-                "ranks": [1, 4] if quick else [1, 2, 4, 8],
                 "steps": max(5, min(100, 100 * 1024 // population * 256 // max(width, 256))),
-                "lanes": 128,
-                **(
-                    {"rounds": 2, "min_seconds": 0.02}
-                    if quick
-                    else {"rounds": 4, "min_seconds": 0.3}
-                ),
+                **shared,
             },
             quick,
         )
