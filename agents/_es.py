@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from rlbench.agents import _perturbation as noises
 from rlbench.algorithm import Task
+from rlbench.blocks import Blocks
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, merge, merge_all, no_moments, normalize
@@ -135,6 +136,14 @@ class EvolutionStrategy:
         of_pair = 2 * self.n_parallel_evaluations
         return of_pair, of_pair if self.perturbation.shared else 1
 
+    def blocks(self, task: Task) -> Blocks:
+        """The task's, narrower if the noise of that many lanes would not stay in the cache.
+
+        OpenES with the paper's 3x256 network, gymnax's Pendulum: 97k env steps/s in 32 lanes, 60k
+        in 128, where EGGROLL is at its fastest (440k; 383k in 32).
+        """
+        return task.blocks.fitting(self._lanes[1], self._noise_bytes(task))
+
     def _horizon(self, task: Task) -> int:
         limit = task.env.spec.max_steps
         return min(limit, self.episode_steps) if self.episode_steps else limit
@@ -142,9 +151,10 @@ class EvolutionStrategy:
     def env_steps_per_update(self, task: Task) -> int:
         """Every member's episodes at full length, and lanes that idle meanwhile."""
         of_pair, together = self._lanes
-        queues, pairs = task.blocks.split(self.pop_size // 2, of_pair)
+        blocks = self.blocks(task)
+        queues, pairs = blocks.split(self.pop_size // 2, of_pair)
         items = pairs * of_pair // together
-        return queues * task.blocks.most_steps(items, together, self._horizon(task))
+        return queues * blocks.most_steps(items, together, self._horizon(task))
 
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
@@ -170,14 +180,14 @@ class EvolutionStrategy:
 
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""
-        pairs = self.pop_size // 2
-        queues, size = task.blocks.split(pairs, 2 * self.n_parallel_evaluations)
+        pairs, blocks = self.pop_size // 2, self.blocks(task)
+        queues, size = blocks.split(pairs, 2 * self.n_parallel_evaluations)
         ids = jnp.arange(pairs).reshape(queues, size)
         sigma = self.sigma * self.sigma_decay**state.generation
         # Noise is cheap to rebuild and dear to keep: a large population draws it once more.
-        keep = self._noise_bytes(state.params) * pairs <= KEEP_BYTES
-        noise = task.blocks.map(self._draw, state, ids, gather=False) if keep else None
-        episodes = task.blocks.map(
+        keep = self._noise_bytes(task) * pairs <= KEEP_BYTES
+        noise = blocks.map(self._draw, state, ids, gather=False) if keep else None
+        episodes = blocks.map(
             lambda shared, ids, noise: self._play(task, shared[0], shared[1], ids, noise),
             (state, sigma),
             ids,
@@ -212,13 +222,14 @@ class EvolutionStrategy:
         root = jax.random.fold_in(state.key, 0)
         return noises.draw(self.perturbation, self.noise_dtype, root, state.params, epoch, ids)
 
-    def _noise_bytes(self, params: Params) -> int:
+    def _noise_bytes(self, task: Task) -> int:
         """Bytes of one pair's noise."""
-        root, zero = jax.random.key(0), jnp.zeros((), jnp.int32)
-        one = jax.eval_shape(
-            lambda p: noises.draw(self.perturbation, self.noise_dtype, root, p, zero, zero[None]),
-            params,
-        )
+
+        def draw_one(key: Key) -> noises.Noise:
+            params, pair = task.policy.init(key), jnp.zeros(1, jnp.int32)
+            return noises.draw(self.perturbation, self.noise_dtype, key, params, pair[0], pair)
+
+        one = jax.eval_shape(draw_one, jax.random.key(0))
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
 
     def _play(
@@ -242,7 +253,8 @@ class EvolutionStrategy:
                 return task.policy.mode(out)
             return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
 
-        slots = task.blocks.slots(keys.shape[0], together)
+        blocks = self.blocks(task)
+        slots = blocks.slots(keys.shape[0], together)
         return play(
             task.env,
             act,
@@ -251,7 +263,7 @@ class EvolutionStrategy:
             slots=slots,
             load=load,
             reference=state.moments.mean if self.normalize_observations else None,
-            refill_at=task.blocks.refill_at(slots),
+            refill_at=blocks.refill_at(slots),
         )
 
     def _episode_keys(self, state: ESState, ids: Int[Array, " P"]) -> Key:

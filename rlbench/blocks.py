@@ -7,7 +7,7 @@ in 64 lanes on each of two host devices than in one lockstep of 1,024 lanes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ def largest_divisor(n: int, at_most: int) -> int:
     return next(d for d in range(max(1, min(n, at_most)), 0, -1) if n % d == 0)
 
 
-TURNS = 8
+TURNS = 32
 """Items that a slot plays one after the other, where there are enough: the last ones of a queue
 leave slots idle, and the more items a slot has had by then, the less that matters."""
 MOST_QUEUES = 64
@@ -42,6 +42,8 @@ class Blocks:
             devices, which needs less memory, and gives other bits on another number of them.
         packing: let waiting items take the slots of those that have ended; otherwise slots wait for
             the last of them.
+        cache_bytes: what the items in the slots may need of memory that every step reads; 0 for no
+            limit.
     """
 
     lanes: int = 64
@@ -49,6 +51,7 @@ class Blocks:
     queues: int = 2
     reduction: Literal["ordered", "psum"] = "ordered"
     packing: bool = True
+    cache_bytes: int = 0
 
     @cached_property
     def _mesh(self) -> Mesh:
@@ -71,6 +74,13 @@ class Blocks:
         way there would be summed by device, and its bits depend on their number.
         """
         return jax.lax.with_sharding_constraint(x, self.replicated)
+
+    def fitting(self, lanes_per_item: int, item_bytes: int) -> "Blocks":
+        """The same with so few lanes that what their items' every step reads fits the cache."""
+        if not self.cache_bytes:
+            return self
+        lanes = self.cache_bytes // item_bytes * lanes_per_item
+        return replace(self, lanes=min(self.lanes, max(lanes, lanes_per_item)))
 
     def split(self, items: int, lanes_per_item: int) -> tuple[int, int]:
         """(number of queues, items in each): equal queues, whatever the number of devices."""

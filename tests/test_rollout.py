@@ -192,6 +192,24 @@ def test_queues_are_equal_and_play_in_at_most_their_lanes(
 
 
 @given(
+    per_item=st.integers(1, 64),
+    lanes=st.integers(1, 1024),
+    item_bytes=st.integers(1, 100),
+    cache=st.integers(1, 1000),
+)
+def test_lanes_are_as_many_as_fit_the_cache(
+    per_item: int, lanes: int, item_bytes: int, cache: int
+) -> None:
+    def room(cache: int) -> int:
+        return Blocks(lanes, cache_bytes=cache).fitting(per_item, item_bytes).slots(9000, per_item)
+
+    assert room(0) == Blocks(lanes).slots(9000, per_item)
+    # One item may be too large for the cache by itself; it must be played all the same.
+    assert room(cache) * item_bytes <= cache or room(cache) == 1
+    assert room(cache) == room(0) or (room(cache) + 1) * item_bytes > cache
+
+
+@given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=40),
     lanes=st.integers(1, 16),
     packing=st.booleans(),

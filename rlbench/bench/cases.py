@@ -87,7 +87,7 @@ def _generation(quick: bool) -> list[Case]:
     laptop = {"network": {"hidden": [32], "activation": "tanh", "head_scale": 0.01}}
     rows: list[tuple[str, int, int, list[int], dict[str, Any]]] = [
         ("cartpole", 1024, 500, [32, 64, 256, 1024], {}),
-        ("inverted_double_pendulum", 1024, 100, [32, 128, 256], {}),
+        ("inverted_double_pendulum", 1024, 100, [64, 128, 256], {}),
         ("ant", 1024, 100, [32, 128], {}),
         ("ant", 128, 100, [32], laptop),
     ]

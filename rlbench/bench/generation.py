@@ -83,7 +83,7 @@ def _parts(run: Prepared, state: Any, horizon: int) -> dict[str, Variant]:
     task, es = run.task, run.algorithm
     assert isinstance(es, EvolutionStrategy)
     pairs = es.pop_size // 2
-    queues, size = task.blocks.split(pairs, 2)
+    queues, size = es.blocks(task).split(pairs, 2)
     ids = jnp.arange(pairs).reshape(queues, size)
     sigma = jnp.float32(es.sigma)
 
