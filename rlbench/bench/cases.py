@@ -93,7 +93,7 @@ def _generation(quick: bool) -> list[Case]:
     ]
     if quick:
         rows = [("cartpole", 64, 20, [], _SMALL)]
-    shared = _SHORT if quick else {"rounds": 4, "min_seconds": 0.5}
+    shared = _SHORT if quick else {"rounds": 6, "min_seconds": 0.5}
     return [
         Case(
             f"generation/{env}/{population}x{horizon}" + "-laptop" * (network is laptop),
