@@ -21,7 +21,7 @@ from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
-from rlbench.normalizer import Moments, merge, merge_all, no_moments, normalize
+from rlbench.normalizer import Moments, merge, merge_all, no_moments, see
 from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
@@ -170,9 +170,7 @@ class EvolutionStrategy:
         )
 
     def _see(self, state: ESState, obs: Array) -> Array:
-        if not self.normalize_observations or not jnp.issubdtype(obs.dtype, jnp.floating):
-            return obs
-        return normalize(state.moments, obs)
+        return see(state.moments, obs, self.normalize_observations)
 
     def act(self, task: Task, state: ESState, obs: Obs, key: Key) -> Action:
         """The mean policy's mode."""

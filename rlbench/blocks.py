@@ -88,6 +88,12 @@ class Blocks:
         queues = largest_divisor(items, min(max(wanted, self.queues), MOST_QUEUES))
         return queues, items // queues
 
+    def lockstep(self, lanes: int) -> tuple[int, int]:
+        """(number of queues, lanes in each) for lanes that all play at once and never end."""
+        fewest = max(-(-lanes // self.lanes), min(self.queues, lanes))
+        queues = next(n for n in range(fewest, lanes + 1) if lanes % n == 0)
+        return queues, lanes // queues
+
     def slots(self, items: int, lanes_per_item: int) -> int:
         """How many items of a queue play together."""
         return max(1, min(items, self.lanes // lanes_per_item))

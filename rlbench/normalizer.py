@@ -23,6 +23,13 @@ def no_moments(size: int) -> Moments:
     return Moments(jnp.zeros(()), jnp.zeros(size), jnp.zeros(size))
 
 
+def moments_of(x: Float[Array, "... D"]) -> Moments:
+    """Of a sample, over all axes but the last."""
+    rows = x.reshape(-1, x.shape[-1])
+    mean = jnp.mean(rows, axis=0)
+    return Moments(jnp.float32(rows.shape[0]), mean, jnp.sum((rows - mean) ** 2, axis=0))
+
+
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of both samples together (Chan's parallel update)."""
     count = a.n + b.n
@@ -37,6 +44,13 @@ def merge_all(parts: Moments) -> Moments:
     rest = jax.tree.map(lambda x: x[1:], parts)
     whole: Moments = jax.lax.scan(lambda acc, part: (merge(acc, part), None), first, rest)[0]
     return whole
+
+
+def see(moments: Moments, obs: Array, on: bool) -> Array:
+    """An observation as a policy gets it; integers, and all with `on` false, stay as they are."""
+    if not on or not jnp.issubdtype(obs.dtype, jnp.floating):
+        return obs
+    return normalize(moments, obs)
 
 
 def normalize(moments: Moments, obs: Float[Array, "... D"]) -> Float[Array, "... D"]:

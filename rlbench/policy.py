@@ -11,16 +11,18 @@ The paper's network is three hidden layers of 256 with activation "pqn" (EGGROLL
 section on RL tasks); initial weights are N(0, 1/fan_in), biases 0, log-std 0.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
-from rlbench.env import Box, Discrete, EnvSpec
+from rlbench.env import Box, Discrete, EnvSpec, Vector
 from rlbench.network import Network
 from rlbench.types import Key, Params
 
@@ -85,38 +87,55 @@ class Policy(Protocol):
         """A sampled action; `keys` has the leading axes of `out`."""
         ...
 
+    def draw(
+        self, params: Params, out: Array, keys: Array, *, vector: VectorHook = identity
+    ) -> Array:
+        """What `sample` does, before it is moved into the box: what `log_prob` is the density of."""
+        ...
+
+    def to_action(self, drawn: Array) -> Array:
+        """The action that a draw stands for."""
+        ...
+
+    def log_prob(self, params: Params, out: Array, drawn: Array) -> Array:
+        """Log-density of draws: (..., n_out) outputs and (..., A) or (...) draws to (...)."""
+        ...
+
+    def entropy(self, params: Params, out: Array) -> Array:
+        """Of the distribution of draws: (..., n_out) to (...)."""
+        ...
+
+    def critic(self) -> "MLP":
+        """A network of the same shape with one output, for algorithms that estimate values."""
+        ...
+
 
 @dataclass(frozen=True)
-class MLPPolicy:
-    """The shared network for one environment. See the module's docstring."""
+class MLP:
+    """A multi-layer perceptron from observations to `n_out` numbers."""
 
-    spec: EnvSpec
+    observation: Vector | Discrete
     network: Network
-
-    def _sizes(self) -> list[int]:
-        obs, action = self.spec.observation, self.spec.action
-        n_in = obs.n if isinstance(obs, Discrete) else obs.size
-        n_out = action.n if isinstance(action, Discrete) else action.size
-        return [n_in, *self.network.hidden, n_out]
+    n_out: int
 
     def init(self, key: Key) -> Params:
-        """Weights N(0, 1/fan_in), the last layer's times `head_scale`; the rest is zero."""
-        sizes = self._sizes()
+        """Weights N(0, 1/fan_in), the last layer's times `head_scale`; biases zero."""
+        n_in = (
+            self.observation.n if isinstance(self.observation, Discrete) else self.observation.size
+        )
+        sizes = [n_in, *self.network.hidden, self.n_out]
         layers: list[dict[str, Array]] = []
         for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             scale = n_in**-0.5 * (self.network.head_scale if i == len(sizes) - 2 else 1.0)
             w = scale * jax.random.normal(jax.random.fold_in(key, i), (n_out, n_in))
             layers.append({"b": jnp.zeros(n_out), "w": w})
-        params: dict[str, Any] = {"layers": layers}
-        if isinstance(self.spec.action, Box):
-            params["log_std"] = jnp.zeros(sizes[-1])
-        return params
+        return {"layers": layers}
 
     def apply(self, params: Params, obs: Array, *, linear: Linear = affine) -> Array:
         """(..., D) observations, or (...) integers, to (..., n_out) outputs."""
         x = obs
-        if isinstance(self.spec.observation, Discrete):
-            x = jax.nn.one_hot(obs, self.spec.observation.n)
+        if isinstance(self.observation, Discrete):
+            x = jax.nn.one_hot(obs, self.observation.n)
         activation = ACTIVATIONS[self.network.activation]
         last = len(params["layers"]) - 1
         for i, layer in enumerate(params["layers"]):
@@ -125,24 +144,75 @@ class MLPPolicy:
                 x = activation(x)
         return x
 
+
+@dataclass(frozen=True)
+class MLPPolicy:
+    """The shared network for one environment. See the module's docstring."""
+
+    spec: EnvSpec
+    network: Network
+
+    @property
+    def _mlp(self) -> MLP:
+        action = self.spec.action
+        n_out = action.n if isinstance(action, Discrete) else action.size
+        return MLP(self.spec.observation, self.network, n_out)
+
+    def critic(self) -> MLP:
+        """One output; `head_scale` is the policy's own affair."""
+        return MLP(self.spec.observation, replace(self.network, head_scale=1.0), 1)
+
+    def init(self, key: Key) -> Params:
+        """The network's initial weights, and for a box log-std zero."""
+        params = self._mlp.init(key)
+        if isinstance(self.spec.action, Box):
+            params["log_std"] = jnp.zeros(self.spec.action.size)
+        return params
+
+    def apply(self, params: Params, obs: Array, *, linear: Linear = affine) -> Array:
+        """(..., D) observations, or (...) integers, to (..., n_out) outputs."""
+        return self._mlp.apply(params, obs, linear=linear)
+
     def mode(self, out: Array) -> Array:
         """The most likely action: argmax of the logits, or the mean moved into the box."""
         if isinstance(self.spec.action, Discrete):
             return jnp.argmax(out, axis=-1).astype(jnp.int32)
-        return self._into_box(out)
+        return self.to_action(out)
 
     def sample(
         self, params: Params, out: Array, keys: Array, *, vector: VectorHook = identity
     ) -> Array:
         """Categorical(logits), or N(mean, exp(log_std)^2) clipped into the box."""
-        draw = jax.random.normal if isinstance(self.spec.action, Box) else jax.random.gumbel
-        noise = jax.vmap(lambda k: draw(k, out.shape[-1:]))(keys.reshape(-1)).reshape(out.shape)
+        return self.to_action(self.draw(params, out, keys, vector=vector))
+
+    def draw(
+        self, params: Params, out: Array, keys: Array, *, vector: VectorHook = identity
+    ) -> Array:
+        """Categorical(logits), or N(mean, exp(log_std)^2), not yet clipped."""
+        kind = jax.random.normal if isinstance(self.spec.action, Box) else jax.random.gumbel
+        noise = jax.vmap(lambda k: kind(k, out.shape[-1:]))(keys.reshape(-1)).reshape(out.shape)
         if isinstance(self.spec.action, Discrete):
             return jnp.argmax(out + noise, axis=-1).astype(jnp.int32)
-        return self._into_box(out + jnp.exp(vector("log_std", params["log_std"])) * noise)
+        return jnp.asarray(out + jnp.exp(vector("log_std", params["log_std"])) * noise)
 
-    def _into_box(self, out: Array) -> Array:
+    def to_action(self, drawn: Array) -> Array:
         """[-1, 1] to [low, high], after clipping: the network works in units of the box."""
-        assert isinstance(self.spec.action, Box)
+        if isinstance(self.spec.action, Discrete):
+            return drawn
         low, high = jnp.asarray(self.spec.action.low), jnp.asarray(self.spec.action.high)
-        return low + (jnp.clip(out, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+        return low + (jnp.clip(drawn, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+
+    def log_prob(self, params: Params, out: Array, drawn: Array) -> Array:
+        """Of the Categorical, or of the Gaussian before clipping."""
+        if isinstance(self.spec.action, Discrete):
+            logs = jax.nn.log_softmax(out)
+            return jnp.take_along_axis(logs, drawn[..., None], axis=-1)[..., 0]
+        return jnp.sum(norm.logpdf(drawn, out, jnp.exp(params["log_std"])), axis=-1)
+
+    def entropy(self, params: Params, out: Array) -> Array:
+        """In nats."""
+        if isinstance(self.spec.action, Discrete):
+            logs = jax.nn.log_softmax(out)
+            return -jnp.sum(jnp.exp(logs) * logs, axis=-1)
+        one = jnp.sum(params["log_std"] + 0.5 * math.log(2.0 * math.pi * math.e))
+        return jnp.broadcast_to(one, out.shape[:-1])

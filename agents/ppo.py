@@ -1,0 +1,301 @@
+"""PPO: proximal policy optimisation with generalised advantage estimates.
+
+Schulman et al. 2017, https://arxiv.org/abs/1707.06347; advantages: Schulman et al. 2016,
+https://arxiv.org/abs/1506.02438. Option names are those of the EGGROLL paper's search (arXiv
+2511.16652, PPO of Rejax).
+
+The actor is the shared policy network; the critic has a network of its own, of the same shape.
+Where an episode was cut by its time limit, the value of its true last observation stands for what
+would have followed. Against Rejax: gradients are clipped by their global norm and not by element,
+and the value loss is not clipped.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from rlbench.algorithm import Task
+from rlbench.env import Discrete
+from rlbench.errors import UsageError
+from rlbench.normalizer import Moments, merge, merge_all, moments_of, no_moments, see
+from rlbench.seeding import Streams, stream
+from rlbench.segments import Lanes, Segment, collect, start
+from rlbench.types import Action, Key, Metrics, Obs, Params
+
+
+class PPOState(NamedTuple):
+    """Both networks, what normalises, and the episodes in progress."""
+
+    params: Params
+    optimizer: Any
+    moments: Moments
+    reward_moments: Moments
+    discounted: Float[Array, " L"]
+    lanes: Lanes
+    update: Int[Array, ""]
+    key: Key
+
+
+class Batch(NamedTuple):
+    """What one update learns from, B steps in any order; `drawn` is the action before the box."""
+
+    obs: Array
+    drawn: Array
+    log_prob: Float[Array, " B"]
+    advantage: Float[Array, " B"]
+    target: Float[Array, " B"]
+
+
+def estimate_advantages(
+    reward: Float[Array, "T L"],
+    value: Float[Array, "T L"],
+    next_value: Float[Array, "T L"],
+    terminated: Bool[Array, "T L"],
+    truncated: Bool[Array, "T L"],
+    gamma: float,
+    gae_lambda: float,
+) -> Float[Array, "T L"]:
+    """GAE(gamma, lambda): sums of TD errors that stop where an episode does.
+
+    A terminated step has no future; a truncated one has that of its true next observation, whose
+    value is `next_value`.
+    """
+    future = jnp.where(terminated, 0.0, next_value)
+    errors = reward + gamma * future - value
+
+    def back(after: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        error, ended = step
+        here = error + gamma * gae_lambda * jnp.where(ended, 0.0, after)
+        return here, here
+
+    steps = (errors, terminated | truncated)
+    out: Array = jax.lax.scan(back, jnp.zeros_like(value[0]), steps, reverse=True)[1]
+    return out
+
+
+@dataclass(frozen=True)
+class PPO:
+    """PPO.
+
+    Attributes:
+        num_envs: episodes in progress at the same time.
+        num_steps: env steps of each between two updates.
+        num_epochs: times that an update goes through what was collected.
+        num_minibatches: gradient steps of an epoch.
+        learning_rate: of adam, in the first update.
+        lr_decay: factor on the learning rate every update.
+        gamma: discount.
+        gae_lambda: of the advantage estimates; 1 is Monte Carlo, 0 one-step.
+        clip_eps: how far the probability ratio may leave 1 before it stops to count.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
+        max_grad_norm: gradients are scaled down to this global norm.
+        normalize_observations: by running mean and variance over all steps so far.
+        normalize_rewards: divide by the running standard deviation of discounted returns.
+    """
+
+    num_envs: int = 64
+    num_steps: int = 128
+    num_epochs: int = 4
+    num_minibatches: int = 32
+    learning_rate: float = 3e-4
+    lr_decay: float = 1.0
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_eps: float = 0.2
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    normalize_observations: bool = True
+    normalize_rewards: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be run.
+
+        Raises:
+            UsageError: an option is out of its range.
+        """
+        for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("learning_rate", "lr_decay", "clip_eps", "max_grad_norm"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise UsageError(
+                    f"{name} must be a positive finite number, not {getattr(self, name)}"
+                )
+        for name in ("gamma", "gae_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+        for name in ("ent_coef", "vf_coef"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise UsageError(
+                    f"{name} must be a finite number of at least 0, not {getattr(self, name)}"
+                )
+        steps = self.num_envs * self.num_steps
+        if steps % self.num_minibatches or steps == self.num_minibatches:
+            raise UsageError(
+                f"num_minibatches must divide num_envs x num_steps = {steps} into parts of at "
+                f"least 2, and {self.num_minibatches} does not"
+            )
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        per_update = self.num_epochs * self.num_minibatches
+        rate = optax.exponential_decay(
+            self.learning_rate, per_update, self.lr_decay, staircase=True
+        )
+        return optax.chain(
+            optax.clip_by_global_norm(self.max_grad_norm), optax.adam(rate, eps=1e-5)
+        )
+
+    def env_steps_per_update(self, task: Task) -> int:
+        """The same for every update."""
+        return self.num_envs * self.num_steps
+
+    def init(self, task: Task, keys: Streams) -> PPOState:
+        """Initial weights, and every lane at the start of an episode."""
+        observation = task.env.spec.observation
+        critic = task.policy.critic().init(stream(keys.init, "critic"))
+        params = {"policy": task.policy.init(keys.init), "critic": critic}
+        lane_keys = jax.random.split(stream(keys.train, "lanes"), self.num_envs)
+        return PPOState(
+            params=params,
+            optimizer=self._optimizer.init(params),
+            moments=no_moments(1 if isinstance(observation, Discrete) else observation.size),
+            reward_moments=no_moments(1),
+            discounted=jnp.zeros(self.num_envs),
+            lanes=jax.jit(lambda keys: start(task.env, keys))(lane_keys),
+            update=jnp.zeros((), jnp.int32),
+            key=stream(keys.train, "minibatches"),
+        )
+
+    def act(self, task: Task, state: PPOState, obs: Obs, key: Key) -> Action:
+        """The policy's mode."""
+        obs = see(state.moments, obs, self.normalize_observations)
+        return task.policy.mode(task.policy.apply(state.params["policy"], obs))
+
+    def step(self, task: Task, state: PPOState) -> tuple[PPOState, Metrics]:
+        """Collects a segment of every lane, and learns from it."""
+        queues, each = task.blocks.lockstep(self.num_envs)
+        split = jax.tree.map(lambda x: x.reshape(queues, each, *x.shape[1:]), state.lanes)
+        seen = (state.params, state.moments)
+        lanes, segment, values, moments = task.blocks.map(
+            lambda seen, lanes: self._collect(task, seen, lanes), seen, split
+        )
+        state = state._replace(lanes=jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lanes))
+        # (queues, T, lanes) to (T, L).
+        segment, values = jax.tree.map(
+            lambda x: jnp.moveaxis(x, 0, 1).reshape(self.num_steps, self.num_envs, *x.shape[3:]),
+            (segment, values),
+        )
+        state, reward = self._scaled_rewards(state, segment)
+        advantage = estimate_advantages(
+            reward,
+            values[0],
+            values[1],
+            segment.terminated,
+            segment.truncated,
+            self.gamma,
+            self.gae_lambda,
+        )
+        (drawn, log_prob), seen_obs = segment.chosen
+        batch = Batch(seen_obs, drawn, log_prob, advantage, advantage + values[0])
+        batch = jax.tree.map(lambda x: task.blocks.whole(x.reshape(-1, *x.shape[2:])), batch)
+        state, metrics = self._learn(task, state, batch)
+        if self.normalize_observations and not isinstance(task.env.spec.observation, Discrete):
+            state = state._replace(moments=merge(state.moments, merge_all(moments)))
+        steps = jnp.full(queues, each * self.num_steps, jnp.int32)
+        metrics |= {"simulated_env_steps": steps, "live_env_steps": steps}
+        return state._replace(update=state.update + 1), metrics
+
+    def _collect(
+        self, task: Task, seen: tuple[Params, Moments], lanes: Lanes
+    ) -> tuple[Lanes, Segment, tuple[Array, Array], Moments]:
+        """One queue's segment, its values V(s) and V(s'), and moments of its observations."""
+        (params, moments), policy, critic = seen, task.policy, task.policy.critic()
+
+        def act(obs: Array, keys: Array) -> tuple[Array, Any]:
+            obs = see(moments, obs, self.normalize_observations)
+            out = policy.apply(params["policy"], obs)
+            drawn = policy.draw(params["policy"], out, keys)
+            log_prob = policy.log_prob(params["policy"], out, drawn)
+            return policy.to_action(drawn), ((drawn, log_prob), obs)
+
+        def value(obs: Array) -> Array:
+            obs = see(moments, obs, self.normalize_observations)
+            return critic.apply(params["critic"], obs)[..., 0]
+
+        lanes, segment = collect(task.env, act, lanes, self.num_steps)
+        discrete = isinstance(task.env.spec.observation, Discrete)
+        new = no_moments(1) if discrete else moments_of(segment.obs)
+        return lanes, segment, (value(segment.obs), value(segment.next_obs)), new
+
+    def _scaled_rewards(self, state: PPOState, segment: Segment) -> tuple[PPOState, Array]:
+        """Rewards in units of the discounted returns' standard deviation, if that is asked for."""
+        if not self.normalize_rewards:
+            return state, segment.reward
+
+        def on(total: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+            total = self.gamma * total + step[0]
+            return jnp.where(step[1], 0.0, total), total
+
+        ended = segment.terminated | segment.truncated
+        last, totals = jax.lax.scan(on, state.discounted, (segment.reward, ended))
+        moments = merge(state.reward_moments, moments_of(totals[..., None]))
+        variance = moments.m2[0] / moments.n
+        scaled = segment.reward * jax.lax.rsqrt(jnp.maximum(variance, 1e-8))
+        return state._replace(discounted=last, reward_moments=moments), scaled
+
+    def _learn(self, task: Task, state: PPOState, batch: Batch) -> tuple[PPOState, Metrics]:
+        """All epochs' gradient steps, each over its own shuffled minibatch."""
+        steps = self.num_envs * self.num_steps
+        size = steps // self.num_minibatches
+        parts = task.blocks.split(size, 1)[0]
+
+        def epoch(c: tuple[Params, Any], key: Key) -> tuple[tuple[Params, Any], Metrics]:
+            order = jax.random.permutation(key, steps)
+            return jax.lax.scan(minibatch, c, order.reshape(-1, parts, size // parts))
+
+        def minibatch(c: tuple[Params, Any], rows: Array) -> tuple[tuple[Params, Any], Metrics]:
+            advantage = batch.advantage[rows]
+            centre, spread = jnp.mean(advantage), jnp.std(advantage) + 1e-8
+
+            def part(shared: Any, rows: Array) -> Any:
+                params, batch, centre, spread = shared
+                mine = jax.tree.map(lambda x: x[rows], batch)
+                mine = mine._replace(advantage=(mine.advantage - centre) / spread)
+                loss = jax.grad(lambda p: self._loss(task, p, mine, size), has_aux=True)
+                return loss(params)
+
+            gradient, told = task.blocks.sum(part, (c[0], batch, centre, spread), rows)
+            updates, optimizer = self._optimizer.update(gradient, c[1], c[0])
+            return (optax.apply_updates(c[0], updates), optimizer), told
+
+        keys = jax.random.split(jax.random.fold_in(state.key, state.update), self.num_epochs)
+        (params, optimizer), told = jax.lax.scan(epoch, (state.params, state.optimizer), keys)
+        metrics = {name: jnp.mean(x) for name, x in told.items()}
+        return state._replace(params=params, optimizer=optimizer), metrics
+
+    def _loss(self, task: Task, params: Params, b: Batch, size: int) -> tuple[Array, Metrics]:
+        """A part's share of the minibatch's loss, and of what is told about it."""
+        policy = task.policy
+        out = policy.apply(params["policy"], b.obs)
+        log_ratio = policy.log_prob(params["policy"], out, b.drawn) - b.log_prob
+        ratio = jnp.exp(log_ratio)
+        clipped = jnp.clip(ratio, 1.0 - self.clip_eps, 1.0 + self.clip_eps)
+        gain = jnp.sum(jnp.minimum(ratio * b.advantage, clipped * b.advantage)) / size
+        value = policy.critic().apply(params["critic"], b.obs)[..., 0]
+        value_loss = 0.5 * jnp.sum((value - b.target) ** 2) / size
+        entropy = jnp.sum(policy.entropy(params["policy"], out)) / size
+        loss = -gain + self.vf_coef * value_loss - self.ent_coef * entropy
+        return loss, {
+            "policy_loss": -gain,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "approx_kl": jnp.sum(ratio - 1.0 - log_ratio) / size,
+            "clip_fraction": jnp.sum(jnp.abs(ratio - 1.0) > self.clip_eps) / size,
+        }
