@@ -347,3 +347,12 @@ def test_wide_full_rank_layers_take_the_other_path_to_the_same_product() -> None
     got = jax.jit(how.product)(noise, x, scale)
     expected = scale * np.einsum("csi,cio->cso", x.astype(np.float64), noise.astype(np.float64))
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 70, 256])
+def test_dot_products_of_short_and_long_rows(n) -> None:
+    """Long rows are added in chunks, and 70 is no multiple of one."""
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 2, n))
+    y = y[:, :1].astype(jnp.float16)
+    wanted = np.sum(np.asarray(x, np.float64) * np.asarray(y, np.float64), -1, keepdims=True)
+    np.testing.assert_allclose(jax.jit(noises.dot)(x, y), wanted, rtol=1e-5, atol=1e-5)
