@@ -90,7 +90,7 @@ class Policy(Protocol):
     def draw(
         self, params: Params, out: Array, keys: Array, *, vector: VectorHook = identity
     ) -> Array:
-        """What `sample` does, before it is moved into the box: what `log_prob` is the density of."""
+        """What `sample` moves into the box, and `log_prob` is the density of."""
         ...
 
     def to_action(self, drawn: Array) -> Array:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import chi2, chisquare, norm
+from scipy.stats import chi2, chisquare, entropy, norm
 
 from rlbench.env import Box, Discrete, EnvSpec, Vector
 from rlbench.network import Network
@@ -159,3 +159,26 @@ def test_a_sample_depends_on_its_own_key_alone() -> None:
     assert np.unique(together).size == 6
     alone = policy.sample(params, out[1, 2], keys[1, 2])
     np.testing.assert_array_equal(alone, together[1, 2])
+
+
+def test_log_probabilities_and_entropies_are_scipy_s() -> None:
+    rng = np.random.default_rng(0)
+    out, drawn, log_std = (
+        rng.normal(size=(3, 5, 2)),
+        rng.normal(size=(3, 5, 2)),
+        np.array([-1, 0.4]),
+    )
+    policy = policy_for(Vector(1), Box((-1.0, -2.0), (1.0, 3.0)))
+    params = {"log_std": jnp.asarray(log_std)}
+    got = policy.log_prob(params, jnp.asarray(out), jnp.asarray(drawn))
+    wanted = norm.logpdf(drawn, out, np.exp(log_std)).sum(-1)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    spread = norm.entropy(0, np.exp(log_std)).sum()
+    np.testing.assert_allclose(policy.entropy(params, jnp.asarray(out)), np.full((3, 5), spread))
+    discrete, which = policy_for(Vector(1), Discrete(2)), np.array([[0, 1, 1, 0, 1]] * 3)
+    p = np.exp(out) / np.exp(out).sum(-1, keepdims=True)
+    got = discrete.log_prob({}, jnp.asarray(out), jnp.asarray(which))
+    np.testing.assert_allclose(got, np.log(np.where(which, p[..., 1], p[..., 0])), rtol=1e-5)
+    np.testing.assert_allclose(
+        discrete.entropy({}, jnp.asarray(out)), entropy(p, axis=-1), rtol=1e-5
+    )
