@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from rlbench.agents import _perturbation as noises
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
+from rlbench.bounds import at_least, positive
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, merge, merge_all, no_moments, see
@@ -108,17 +109,9 @@ class EvolutionStrategy:
                 f"pop_size must be an even number of at least 2 (mirrored pairs), not "
                 f"{self.pop_size}; the nearest is {max(2, self.pop_size + self.pop_size % 2)}"
             )
-        for name, least in (
-            ("n_parallel_evaluations", 1),
-            ("noise_reuse", 0),
-            ("episode_steps", 0),
-        ):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("learning_rate", "sigma", "lr_decay", "sigma_decay"):
-            value = getattr(self, name)
-            if not 0.0 < value < float("inf"):
-                raise UsageError(f"{name} must be a positive finite number, not {value}")
+        at_least(self, 1, "n_parallel_evaluations")
+        at_least(self, 0, "noise_reuse", "episode_steps")
+        positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
 
     @property
     def perturbation(self) -> noises.Perturbation:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rlbench.agents._es import EvolutionStrategy
 from rlbench.agents._perturbation import LowRank, Perturbation
-from rlbench.errors import UsageError
+from rlbench.bounds import at_least
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class Eggroll(EvolutionStrategy):
             UsageError: an option is out of its range.
         """
         super().__post_init__()
-        if self.rank < 1:
-            raise UsageError(f"rank must be at least 1, not {self.rank}")
+        at_least(self, 1, "rank")
 
     @property
     def perturbation(self) -> Perturbation:

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from rlbench.agents._advantages import RewardScale, estimate_advantages, no_rewards, scale_rewards
 from rlbench.algorithm import Task
+from rlbench.bounds import at_least, between, positive
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, merge, merge_all, moments_of, no_moments, see
@@ -33,8 +35,7 @@ class PPOState(NamedTuple):
     params: Params
     optimizer: Any
     moments: Moments
-    reward_moments: Moments
-    discounted: Float[Array, " L"]
+    rewards: RewardScale
     lanes: Lanes
     update: Int[Array, ""]
     key: Key
@@ -48,33 +49,6 @@ class Batch(NamedTuple):
     log_prob: Float[Array, " B"]
     advantage: Float[Array, " B"]
     target: Float[Array, " B"]
-
-
-def estimate_advantages(
-    reward: Float[Array, "T L"],
-    value: Float[Array, "T L"],
-    next_value: Float[Array, "T L"],
-    terminated: Bool[Array, "T L"],
-    truncated: Bool[Array, "T L"],
-    gamma: float,
-    gae_lambda: float,
-) -> Float[Array, "T L"]:
-    """GAE(gamma, lambda): sums of TD errors that stop where an episode does.
-
-    A terminated step has no future; a truncated one has that of its true next observation, whose
-    value is `next_value`.
-    """
-    future = jnp.where(terminated, 0.0, next_value)
-    errors = reward + gamma * future - value
-
-    def back(after: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        error, ended = step
-        here = error + gamma * gae_lambda * jnp.where(ended, 0.0, after)
-        return here, here
-
-    steps = (errors, terminated | truncated)
-    out: Array = jax.lax.scan(back, jnp.zeros_like(value[0]), steps, reverse=True)[1]
-    return out
 
 
 @dataclass(frozen=True)
@@ -119,22 +93,10 @@ class PPO:
         Raises:
             UsageError: an option is out of its range.
         """
-        for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("learning_rate", "lr_decay", "clip_eps", "max_grad_norm"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise UsageError(
-                    f"{name} must be a positive finite number, not {getattr(self, name)}"
-                )
-        for name in ("gamma", "gae_lambda"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
-        for name in ("ent_coef", "vf_coef"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise UsageError(
-                    f"{name} must be a finite number of at least 0, not {getattr(self, name)}"
-                )
+        at_least(self, 1, "num_envs", "num_steps", "num_epochs", "num_minibatches")
+        positive(self, "learning_rate", "lr_decay", "clip_eps", "max_grad_norm")
+        between(self, 0.0, 1.0, "gamma", "gae_lambda")
+        between(self, 0.0, float("inf"), "ent_coef", "vf_coef")
         steps = self.num_envs * self.num_steps
         if steps % self.num_minibatches or steps == self.num_minibatches:
             raise UsageError(
@@ -166,8 +128,7 @@ class PPO:
             params=params,
             optimizer=self._optimizer.init(params),
             moments=no_moments(1 if isinstance(observation, Discrete) else observation.size),
-            reward_moments=no_moments(1),
-            discounted=jnp.zeros(self.num_envs),
+            rewards=no_rewards(self.num_envs),
             lanes=jax.jit(lambda keys: start(task.env, keys))(lane_keys),
             update=jnp.zeros((), jnp.int32),
             key=stream(keys.train, "minibatches"),
@@ -189,19 +150,16 @@ class PPO:
         state = state._replace(lanes=jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lanes))
         # (queues, T, lanes) to (T, L).
         segment, values = jax.tree.map(
-            lambda x: jnp.moveaxis(x, 0, 1).reshape(self.num_steps, self.num_envs, *x.shape[3:]),
+            lambda x: task.blocks.whole(
+                jnp.moveaxis(x, 0, 1).reshape(self.num_steps, self.num_envs, *x.shape[3:])
+            ),
             (segment, values),
         )
-        state, reward = self._scaled_rewards(state, segment)
-        advantage = estimate_advantages(
-            reward,
-            values[0],
-            values[1],
-            segment.terminated,
-            segment.truncated,
-            self.gamma,
-            self.gae_lambda,
-        )
+        reward, ends = segment.reward, (segment.terminated, segment.truncated)
+        if self.normalize_rewards:
+            rewards, reward = scale_rewards(state.rewards, reward, ends[0] | ends[1], self.gamma)
+            state = state._replace(rewards=rewards)
+        advantage = estimate_advantages(reward, *values, *ends, self.gamma, self.gae_lambda)
         (drawn, log_prob), seen_obs = segment.chosen
         batch = Batch(seen_obs, drawn, log_prob, advantage, advantage + values[0])
         batch = jax.tree.map(lambda x: task.blocks.whole(x.reshape(-1, *x.shape[2:])), batch)
@@ -234,22 +192,6 @@ class PPO:
         new = no_moments(1) if discrete else moments_of(segment.obs)
         return lanes, segment, (value(segment.obs), value(segment.next_obs)), new
 
-    def _scaled_rewards(self, state: PPOState, segment: Segment) -> tuple[PPOState, Array]:
-        """Rewards in units of the discounted returns' standard deviation, if that is asked for."""
-        if not self.normalize_rewards:
-            return state, segment.reward
-
-        def on(total: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-            total = self.gamma * total + step[0]
-            return jnp.where(step[1], 0.0, total), total
-
-        ended = segment.terminated | segment.truncated
-        last, totals = jax.lax.scan(on, state.discounted, (segment.reward, ended))
-        moments = merge(state.reward_moments, moments_of(totals[..., None]))
-        variance = moments.m2[0] / moments.n
-        scaled = segment.reward * jax.lax.rsqrt(jnp.maximum(variance, 1e-8))
-        return state._replace(discounted=last, reward_moments=moments), scaled
-
     def _learn(self, task: Task, state: PPOState, batch: Batch) -> tuple[PPOState, Metrics]:
         """All epochs' gradient steps, each over its own shuffled minibatch."""
         steps = self.num_envs * self.num_steps
@@ -261,17 +203,15 @@ class PPO:
             return jax.lax.scan(minibatch, c, order.reshape(-1, parts, size // parts))
 
         def minibatch(c: tuple[Params, Any], rows: Array) -> tuple[tuple[Params, Any], Metrics]:
-            advantage = batch.advantage[rows]
-            centre, spread = jnp.mean(advantage), jnp.std(advantage) + 1e-8
+            mine = task.blocks.whole(jax.tree.map(lambda x: x[rows], batch))
+            centred = mine.advantage - jnp.mean(mine.advantage)
+            spread = jnp.std(mine.advantage) + 1e-8
+            mine = mine._replace(advantage=task.blocks.whole(centred / spread))
 
-            def part(shared: Any, rows: Array) -> Any:
-                params, batch, centre, spread = shared
-                mine = jax.tree.map(lambda x: x[rows], batch)
-                mine = mine._replace(advantage=(mine.advantage - centre) / spread)
-                loss = jax.grad(lambda p: self._loss(task, p, mine, size), has_aux=True)
-                return loss(params)
+            def part(params: Params, mine: Batch) -> Any:
+                return jax.grad(lambda p: self._loss(task, p, mine, size), has_aux=True)(params)
 
-            gradient, told = task.blocks.sum(part, (c[0], batch, centre, spread), rows)
+            gradient, told = task.blocks.sum(part, c[0], mine)
             updates, optimizer = self._optimizer.update(gradient, c[1], c[0])
             return (optax.apply_updates(c[0], updates), optimizer), told
 

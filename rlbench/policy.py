@@ -19,7 +19,6 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from rlbench.env import Box, Discrete, EnvSpec, Vector
@@ -207,7 +206,10 @@ class MLPPolicy:
         if isinstance(self.spec.action, Discrete):
             logs = jax.nn.log_softmax(out)
             return jnp.take_along_axis(logs, drawn[..., None], axis=-1)[..., 0]
-        return jnp.sum(norm.logpdf(drawn, out, jnp.exp(params["log_std"])), axis=-1)
+        # Times exp(-x) and not over exp(x): XLA turns some of the latter into the former, and not
+        # the same ones on one device as on two.
+        z = (drawn - out) * jnp.exp(-params["log_std"])
+        return jnp.sum(-0.5 * z * z - params["log_std"] - 0.5 * math.log(2.0 * math.pi), axis=-1)
 
     def entropy(self, params: Params, out: Array) -> Array:
         """In nats."""

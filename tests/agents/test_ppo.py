@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlbench.agents.ppo import PPO, Batch, estimate_advantages
+from rlbench.agents._advantages import estimate_advantages
+from rlbench.agents.ppo import PPO, Batch
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.errors import UsageError
