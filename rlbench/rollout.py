@@ -1,4 +1,4 @@
-"""Episodes: the only place in rlbench where an environment is stepped.
+"""Complete episodes. An environment is stepped here and in `rlbench.segments`, and nowhere else.
 
 Items wait in a queue (a member of a population and its start states, say) and play in slots of one
 or more lanes, which are stepped together. Where the episodes of an eighth of the slots have ended,
