@@ -15,18 +15,23 @@ from rlbench.normalizer import Moments, merge, moments_of, no_moments
 
 def estimate_advantages(
     reward: Float[Array, "T L"],
-    value: Float[Array, "T L"],
-    next_value: Float[Array, "T L"],
-    terminated: Bool[Array, "T L"],
-    truncated: Bool[Array, "T L"],
+    values: tuple[Float[Array, "T L"], Float[Array, "T L"]],
+    ends: tuple[Bool[Array, "T L"], Bool[Array, "T L"]],
     gamma: float,
     gae_lambda: float,
 ) -> Float[Array, "T L"]:
     """GAE(gamma, lambda): sums of TD errors that stop where an episode does.
 
-    A terminated step has no future; a truncated one has that of its true next observation, whose
-    value is `next_value`.
+    A terminated step has no future; a truncated one has that of its true next observation.
+
+    Args:
+        reward: of each step.
+        values: V of what a step's action was chosen by, and of the step's true next observation.
+        ends: whether a step terminated its episode, and whether it reached the time limit.
+        gamma: discount.
+        gae_lambda: 1 is Monte Carlo, 0 one-step.
     """
+    (value, next_value), (terminated, truncated) = values, ends
     future = jnp.where(terminated, 0.0, next_value)
     errors = reward + gamma * future - value
 

@@ -41,7 +41,7 @@ def test_one_network_serves_all_algorithms_on_an_environment(profile):
 
 
 def test_the_paper_s_settings_are_those_of_its_tables():
-    # facts: Tables 17 to 21, 33 and 34 of arXiv 2511.16652v2; a few cells of each, read off by hand.
+    # Tables 17 to 21, 33 and 34 of arXiv 2511.16652v2: a few cells of each, read off by hand.
     table = TABLES["paper"]
     cells = {
         ("gymnax/CartPole-v1", "eggroll"): {"rank": 4, "optimizer": "sgd", "sigma": 0.2},

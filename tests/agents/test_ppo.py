@@ -58,15 +58,15 @@ def test_advantages_are_those_of_a_loop_in_float64():
                 if terminated[k, lane] or truncated[k, lane]:
                     break
     assert (terminated & truncated).any()
-    arrays = [jnp.asarray(x) for x in (reward, value, after, terminated, truncated)]
-    got = estimate_advantages(*arrays, gamma, lam)
+    r, v, a, *ends = (jnp.asarray(x) for x in (reward, value, after, terminated, truncated))
+    got = estimate_advantages(r, (v, a), tuple(ends), gamma, lam)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-5)
 
 
 def test_what_follows_a_termination_counts_for_nothing_even_if_it_is_nan():
     yes, no = jnp.array([[True]]), jnp.array([[False]])
     nan, one = jnp.full((1, 1), jnp.nan), jnp.ones((1, 1))
-    assert estimate_advantages(one, one, nan, yes, no, 0.9, 0.9)[0, 0] == 0.0
+    assert estimate_advantages(one, (one, nan), (yes, no), 0.9, 0.9)[0, 0] == 0.0
 
 
 PLAIN = {"normalize_observations": False}
