@@ -45,7 +45,7 @@ class PPOState(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one update learns from, B steps in any order; `drawn` is the action before the box."""
+    """What one update learns from, B steps in any order; `drawn` is not yet clipped to the box."""
 
     obs: Array
     drawn: Array
@@ -198,8 +198,8 @@ class PPO:
         """All epochs' gradient steps, each over its own shuffled minibatch."""
         steps = self.num_envs * self.num_steps
         size = steps // self.num_minibatches
-        numbers = sum(x.size for x in jax.tree.leaves(state.params))
-        parts = task.blocks.split(size, 1)[0] if size * numbers >= SHARED_WORK else 1
+        work = size * sum(x.size for x in jax.tree.leaves(state.params))
+        parts = task.blocks.split(size, 1)[0] if work >= SHARED_WORK else 1
 
         def epoch(c: tuple[Params, Any], key: Key) -> tuple[tuple[Params, Any], Metrics]:
             order = jax.random.permutation(key, steps)
@@ -207,9 +207,8 @@ class PPO:
 
         def minibatch(c: tuple[Params, Any], rows: Array) -> tuple[tuple[Params, Any], Metrics]:
             mine = task.blocks.whole(jax.tree.map(lambda x: x[rows], batch))
-            centred = mine.advantage - jnp.mean(mine.advantage)
-            spread = jnp.std(mine.advantage) + 1e-8
-            mine = mine._replace(advantage=task.blocks.whole(centred / spread))
+            a = (mine.advantage - jnp.mean(mine.advantage)) / (jnp.std(mine.advantage) + 1e-8)
+            mine = mine._replace(advantage=task.blocks.whole(a))
 
             def part(params: Params, mine: Batch) -> Any:
                 return jax.grad(lambda p: self._loss(task, p, mine, size), has_aux=True)(params)
@@ -218,10 +217,9 @@ class PPO:
                 gradient, told = part(c[0], jax.tree.map(lambda x: x[0], mine))
             else:
                 gradient, told = task.blocks.sum(part, c[0], mine)
+            # Each by its own norm: the critic's errors say nothing of the policy.
             params, optimizer = {}, {}
-            for name in c[
-                0
-            ]:  # each by its own norm: the critic's errors are no measure of a policy
+            for name in c[0]:
                 updates, optimizer[name] = self._optimizer.update(gradient[name], c[1][name])
                 params[name] = optax.apply_updates(c[0][name], updates)
             return (params, optimizer), told
