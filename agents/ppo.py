@@ -3,10 +3,9 @@
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; advantages: Schulman et al. 2016,
 https://arxiv.org/abs/1506.02438. Option names: EGGROLL's (arXiv 2511.16652), which are Rejax's.
 
-The actor is the shared policy network; the critic has a network of its own, of the same shape.
-Where an episode was cut by its time limit, the value of its true last observation stands for what
-would have followed. Against Rejax: gradients are clipped by their global norm and not by element,
-and the value loss is not clipped.
+The actor is the shared policy network; the critic has its own of the same shape. Where the time
+limit cut an episode, the value of its true last observation stands for what would have followed.
+Against Rejax: gradients are clipped by global norm, not by element; the value loss is not clipped.
 """
 
 from dataclasses import dataclass
@@ -162,8 +161,8 @@ class PPO:
             rewards, reward = scale_rewards(state.rewards, reward, ends[0] | ends[1], self.gamma)
             state = state._replace(rewards=rewards)
         advantage = estimate_advantages(reward, values, ends, self.gamma, self.gae_lambda)
-        (drawn, log_prob), seen_obs = segment.chosen
-        batch = Batch(seen_obs, drawn, log_prob, advantage, advantage + values[0])
+        (drawn, log_prob), obs = segment.chosen
+        batch = Batch(obs, drawn, log_prob, advantage, advantage + values[0])
         batch = jax.tree.map(lambda x: task.blocks.whole(x.reshape(-1, *x.shape[2:])), batch)
         state, metrics = self._learn(task, state, batch)
         if self.normalize_observations and not isinstance(task.env.spec.observation, Discrete):

@@ -21,6 +21,7 @@ from rlbench.blocks import Blocks
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.network import Network
+from rlbench.normalizer import Moments
 from rlbench.policy import MLPPolicy
 from rlbench.seeding import evaluation_keys, run_streams
 from tests.toy_envs import (
@@ -291,8 +292,12 @@ def test_generations_equal_a_loop_over_members(algorithm: Any, network: Any, env
 
 
 def test_without_normalization_observations_are_seen_as_they_are() -> None:
-    obs = np.float32([50.0, -3000.0])
-    np.testing.assert_array_equal(OpenES(4, normalize_observations=False)._see(None, obs), obs)
+    obs = jnp.array([50.0, -3000.0])
+    task = task_of(Drift(), LINEAR, lanes=4)
+    state = start(OpenES(4), task, seed=0)
+    state = state._replace(moments=Moments(jnp.array(9.0), jnp.ones(2), jnp.ones(2)))
+    np.testing.assert_array_equal(OpenES(4, normalize_observations=False)._see(state, obs), obs)
+    assert jnp.all(OpenES(4)._see(state, obs) != obs)
 
 
 # Environments with a known answer.
