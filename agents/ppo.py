@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from rlbench.agents._advantages import RewardScale, estimate_advantages, no_rewards, scale_rewards
 from rlbench.algorithm import Task
-from rlbench.bounds import at_least, between, positive
+from rlbench.bounds import at_least, between, not_negative, positive
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, merge, merge_all, moments_of, no_moments, see
@@ -98,7 +98,7 @@ class PPO:
         at_least(self, 1, "num_envs", "num_steps", "num_epochs", "num_minibatches")
         positive(self, "learning_rate", "lr_decay", "clip_eps", "max_grad_norm")
         between(self, 0.0, 1.0, "gamma", "gae_lambda")
-        between(self, 0.0, float("inf"), "ent_coef", "vf_coef")
+        not_negative(self, "ent_coef", "vf_coef")
         steps = self.num_envs * self.num_steps
         if steps % self.num_minibatches or steps == self.num_minibatches:
             raise UsageError(

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from rlbench.algorithm import Task
+from rlbench.bounds import at_least
 from rlbench.env import uniform_action
-from rlbench.errors import UsageError
 from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs
@@ -42,8 +42,7 @@ class RandomPolicy:
         Raises:
             UsageError: an option is out of its range.
         """
-        if self.episodes < 1:
-            raise UsageError(f"episodes must be at least 1, not {self.episodes}")
+        at_least(self, 1, "episodes")
 
     def env_steps_per_update(self, task: Task) -> int:
         """All episodes at full length, and lanes that idle meanwhile."""

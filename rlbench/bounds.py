@@ -1,4 +1,4 @@
-"""Ranges of hyper-parameters, refused in one sentence."""
+"""Numbers out of range, refused in one sentence."""
 
 from typing import Any
 
@@ -28,18 +28,25 @@ def positive(options: Any, *names: str) -> None:
             raise UsageError(f"{name} must be a positive finite number, not {value}")
 
 
+def not_negative(options: Any, *names: str) -> None:
+    """Refuses negative numbers, infinities and NaN.
+
+    Raises:
+        UsageError: names the first and its value.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not 0.0 <= value < float("inf"):
+            raise UsageError(f"{name} must be a finite number of at least 0, not {value}")
+
+
 def between(options: Any, low: float, high: float, *names: str) -> None:
-    """Refuses numbers outside [low, high], infinities and NaN.
+    """Refuses numbers outside [low, high], and NaN.
 
     Raises:
         UsageError: names the first, its value and the range.
     """
     for name in names:
         value = getattr(options, name)
-        if not low <= value <= high or value in (float("inf"), -float("inf")):
-            wanted = (
-                f"a finite number of at least {low:g}"
-                if high == float("inf")
-                else f"between {low:g} and {high:g}"
-            )
-            raise UsageError(f"{name} must be {wanted}, not {value}")
+        if not low <= value <= high:
+            raise UsageError(f"{name} must be between {low:g} and {high:g}, not {value}")

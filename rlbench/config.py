@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from rlbench.bounds import at_least, positive
 from rlbench.errors import UsageError, nearest
 from rlbench.network import Network
 
@@ -67,16 +68,14 @@ class RunConfig:
         """
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be an integer from 0 to 2^31 - 1, not {self.seed}")
-        for name in ("eval_episodes", "evaluations", "block_lanes", "queues", "host_devices"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        at_least(self, 1, "eval_episodes", "evaluations", "block_lanes", "queues", "host_devices")
         steps, seconds = self.budget_env_steps, self.budget_seconds
         if steps is None and seconds is None:
             raise UsageError("a run needs a budget in env steps or in seconds")
         if steps is not None and steps < 1:
             raise UsageError(f"budget must be at least 1 env step, not {steps}")
-        if seconds is not None and not 0.0 < seconds < float("inf"):
-            raise UsageError(f"budget_seconds must be a positive finite number, not {seconds}")
+        if seconds is not None:
+            positive(self, "budget_seconds")
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -57,27 +57,20 @@ class Later:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(One):
     """Two actions, which pay -1 and +1: the actor learns."""
 
     spec = EnvSpec("probe/choice", Vector(1), Discrete(2), 1)
-
-    def reset(self, key: Key) -> tuple[Array, Obs]:
-        return jnp.zeros(1), jnp.zeros(1)
 
     def step(self, key: Key, state: Array, action: Action) -> tuple[Array, TimeStep]:
         return state, TimeStep(state, 2.0 * action - 1.0, YES, NO)
 
 
 @dataclass(frozen=True)
-class Name:
+class Name(Coin):
     """Shows -1 or +1 and pays 1 for the action that names it, -1 for the other: both learn."""
 
     spec = EnvSpec("probe/name", Vector(1), Discrete(2), 1)
-
-    def reset(self, key: Key) -> tuple[Array, Obs]:
-        coin = jnp.where(jax.random.bernoulli(key), 1.0, -1.0)[None]
-        return coin, coin
 
     def step(self, key: Key, state: Array, action: Action) -> tuple[Array, TimeStep]:
         return state, TimeStep(state, (2.0 * action - 1.0) * state[0], YES, NO)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlbench.agents import ppo as ppo_module
 from rlbench.agents._advantages import estimate_advantages
 from rlbench.agents.ppo import PPO, Batch
 from rlbench.algorithm import Task
@@ -170,17 +171,62 @@ def test_ratios_beyond_the_clip_do_not_pull():
         assert any(bool(jnp.any(x != 0)) for x in jax.tree.leaves(gradient)) == pulls
 
 
+def after(updates, devices=1, env=None, **settings):
+    """The state after so many updates, each a program of its own."""
+    blocks = Blocks(4, devices)
+    ppo, task = PPO(**(SMALL | settings)), task_for(env or Drift(), blocks)
+    state = jax.device_put(ppo.init(task, run_streams(0)), blocks.replicated)
+    step = jax.jit(lambda s: ppo.step(task, s)[0])
+    for _ in range(updates):
+        state = step(state)
+    return jax.device_get(state)
+
+
+SHARED, ALONE = 0, 1 << 60
+
+
+@pytest.mark.parametrize("least_work", [SHARED, ALONE])
 @pytest.mark.parametrize("env", [Drift(), Match()])
-def test_one_and_two_devices_give_the_same_bits(env):
-    states = []
-    for devices in (1, 2):
-        blocks = Blocks(4, devices)
-        ppo, task = PPO(**SMALL), task_for(env, blocks)
-        state = jax.device_put(ppo.init(task, run_streams(0)), blocks.replicated)
-        step = jax.jit(lambda s, ppo=ppo, task=task: ppo.step(task, s)[0])
-        states.append(jax.device_get(step(step(state)).params))
+def test_one_and_two_devices_give_the_same_bits(env, least_work, monkeypatch):
+    monkeypatch.setattr(ppo_module, "SHARED_WORK", least_work)
+    states = [after(2, devices, env).params for devices in (1, 2)]
     for a, b in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_shared_minibatches_are_the_same_minibatches(monkeypatch):
+    states = []
+    for least_work in (SHARED, ALONE):
+        monkeypatch.setattr(ppo_module, "SHARED_WORK", least_work)
+        states.append(after(2).params)
+    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_critic_s_gradient_does_not_scale_the_policy_s():
+    """Within one update the advantages are fixed: the value loss cannot matter to the policy."""
+    little, much = (after(1, vf_coef=c).params for c in (0.5, 1e6))
+    for a, b in zip(*(jax.tree.leaves(p["policy"]) for p in (little, much)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_the_learning_rate_decays_from_update_to_update():
+    first, second = (after(n, lr_decay=1e-9).params for n in (1, 2))
+    for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+    untouched = after(0).params
+    assert not np.allclose(untouched["critic"]["layers"][1]["w"], first["critic"]["layers"][1]["w"])
+
+
+def test_observations_are_normalised_by_all_that_was_seen():
+    ppo, task = PPO(**SMALL), task_for(Drift())
+    state = ppo.init(task, run_streams(0))
+    seen = ppo._collect(task, (state.params, state.moments), state.lanes)[1].obs.reshape(-1, 2)
+    moments = after(1).moments
+    assert moments.n == len(seen) == 16 * 8
+    np.testing.assert_allclose(moments.mean, np.mean(seen, axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(moments.m2 / moments.n, np.var(seen, axis=0), rtol=1e-4)
+    assert after(2).moments.n == 2 * 16 * 8
 
 
 @pytest.mark.parametrize(
