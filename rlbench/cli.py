@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from rlbench.errors import UsageError, nearest
+from rlbench.errors import RunError, UsageError, nearest
 from rlbench.flags import parse_flags
 from rlbench.options import RunOptions, resolve
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
+    "check": "check NAME: hold an agent or an environment, yours too, to the contract",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
@@ -56,13 +57,18 @@ def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
     from rlbench import runner, store
     from rlbench.analysis import summary
     from rlbench.display import Display
+    from rlbench.prepare import prepare
 
     path = store.run_path(Path(options.out), config)
     again = shlex.join(["python", "-m", "rlbench.run", *argv])
-    prepared = runner.prepare(config)
     store.check_writable(path, options.overwrite, again)
-    with Display(config, options.quiet) as display:
-        record = runner.run(prepared, path, display.update, StopOnSignal())
+    prepared = prepare(config)
+    try:
+        with Display(config, options.quiet) as display:
+            record = runner.run(prepared, path, display.update, StopOnSignal())
+    except RunError as error:
+        print(f"{error.details}rlbench: {error}; what there is is in {path}", file=sys.stderr)
+        return 3
     if options.quiet:
         print(path)
     else:
@@ -106,6 +112,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             return list_command(rest)
         if command == "show":
             return show_command(rest)
+        if command == "check":
+            from rlbench.testing.command import check_command
+
+            return check_command(rest, f"{prog} check")
         if command == "bench":
             from rlbench.bench.options import bench_command
 
@@ -113,6 +123,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except UsageError as error:
         print(f"rlbench: {error}", file=sys.stderr)
+        if error.details:
+            print(error.details, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("rlbench: interrupted", file=sys.stderr)

@@ -8,7 +8,28 @@ class UsageError(Exception):
     """What was asked for cannot be done; the message says what was wrong and what is right.
 
     The command line prints the message alone and exits with status 2.
+
+    Attributes:
+        details: what to print below the sentence, such as the traceback of somebody's plugin.
     """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        """Takes the sentence, and what belongs below it."""
+        super().__init__(message)
+        self.details = details
+
+
+class RunError(Exception):
+    """A run that was going ended with an exception; the run directory says so.
+
+    Attributes:
+        details: the exception's traceback.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        """Takes the sentence and the traceback."""
+        super().__init__(message)
+        self.details = details
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

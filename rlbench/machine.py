@@ -5,10 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from rlbench.plugins import Plugin
 
 DISTRIBUTIONS = ("rlbench", "jax", "jaxlib", "numpy", "optax", "brax", "mujoco", "gymnax")
 JAX_CONFIG = (
@@ -99,12 +102,13 @@ def jax_settings() -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, Any]:
-    """All of it, with the command line."""
+def provenance(plugins: Sequence[Plugin] = ()) -> dict[str, Any]:
+    """All of it, with the command line, and what of the run is not ours."""
     return {
         # Where it is installed is nobody's business, and often holds a user's name.
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(),
+        "plugins": [plugin.provenance() for plugin in plugins],
         **commit(),
         "hardware": hardware(),
         "jax": jax_settings(),

@@ -207,16 +207,15 @@ def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, regis
             f"unknown settings {options.settings!r}; {nearest(options.settings, PROFILES)}"
         )
     given |= {"env": entry.id, "algo": agent.name}
-    _budget(options, given, entry)
     return given, entry, agent
 
 
-def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
+def set_up_jax(given: dict[str, Any], host_devices: int) -> str:
     """Chooses the device before jax starts its backends, and turns the compile cache on.
 
     Args:
         given: what `merge` returned; `host_devices` is filled in.
-        entry: the environment.
+        host_devices: CPU devices to use unless told otherwise, and if there are as many cores.
 
     Returns:
         "cpu" or "gpu".
@@ -224,7 +223,7 @@ def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
     Raises:
         UsageError: a GPU was asked for and there is none.
     """
-    wanted = given.setdefault("host_devices", min(entry.host_devices, usable_cores()))
+    wanted = given.setdefault("host_devices", min(host_devices, usable_cores()))
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags and isinstance(wanted, int):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={wanted}".strip()
@@ -252,17 +251,22 @@ def resolve(options: RunOptions) -> RunConfig:
         UsageError: anything asked for is wrong.
     """
     given, entry, agent = merge(options)
-    device = given["device"] = set_up_jax(given, entry)
+    device = given["device"] = set_up_jax(given, entry.host_devices)
     if device == "cpu" and entry.backend in entry.only_accelerator:
         raise UsageError(
             f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
             f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
         )
+    from rlbench import contract
+
+    if entry.plugin:  # after jax's flags are set: to import it may well start jax
+        entry = registry.complete(entry, contract.make_env(entry))
+    _budget(options, given, entry)
     _settings(options, given, entry.id, agent, device)
     if "block_lanes" not in given:
         # A CPU wants blocks that stay in its cache; an accelerator the whole population at once.
         given["block_lanes"] = entry.block_lanes if device == "cpu" else 1 << 16
         given.setdefault("queues", 2 if device == "cpu" else 1)
-    algorithm = build(registry.resolve(agent.make), given["settings"], f"setting of {agent.name}")
-    given["settings"] = dict(vars(algorithm))
+    algorithm = contract.make_agent(agent, given["settings"])
+    given["settings"] = contract.settings_of(algorithm)
     return build(RunConfig, given, "key")

@@ -1,17 +1,24 @@
 """Names of environments and agents, from tables that are read without importing what they name.
 
-`envs/envs.toml` and `agents/agents.toml` are the built-in tables; only the chosen entry's module
-is imported, when it is made.
+`envs/envs.toml` and `agents/agents.toml` are the built-in tables, `rlbench.plugins` finds those of
+others; only the chosen entry's module is imported, when it is made.
 """
 
 import importlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from rlbench import plugins
 from rlbench.errors import UsageError, nearest
+from rlbench.plugins import Plugin
+
+PLUGIN_BUDGET = 1_000_000
+PLUGIN_LANES = 64
+PLUGIN_DEVICES = 2
+"""Of an environment that does not say otherwise by its attributes `budget` and `block_lanes`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class EnvEntry:
         only_accelerator: backends that are refused on a CPU, where they are too slow to be of use.
         reference: a good policy's return, or None.
         reference_source: where the reference is from.
+        plugin: whose it is, if not ours; `max_steps` is then unknown (0) until it is loaded.
     """
 
     base: str
@@ -43,6 +51,7 @@ class EnvEntry:
     only_accelerator: tuple[str, ...] = ()
     reference: float | None = None
     reference_source: str = ""
+    plugin: Plugin | None = None
 
     @property
     def id(self) -> str:
@@ -62,13 +71,14 @@ class EnvEntry:
 
 @dataclass(frozen=True)
 class AgentEntry:
-    """One agent of the table: where it is, and which sections of the settings files are its own."""
+    """One agent: where it is, and which sections of the settings files are its own."""
 
     name: str
     make: str
     about: str
     source: str
     settings: tuple[str, ...]
+    plugin: Plugin | None = None
 
 
 @cache
@@ -126,6 +136,12 @@ def find_env(name: str) -> EnvEntry:
         UsageError: no such environment or backend, or one that cannot work (with the reason).
     """
     base, at, backend = name.partition("@")
+    built_in = any(base in (entry.base, entry.alias) for entry in env_entries())
+    plugin = plugins.find_plugin("env", base, built_in)
+    if plugin and at:
+        raise UsageError(f"env {base!r} has no backends; leave out '@{backend}'")
+    if plugin:
+        return _plugin_env(plugin)
     for refused, reason in refused_envs().items():
         if base.lower() in (refused.lower(), refused.partition("/")[2].lower()):
             raise UsageError(f"env {refused!r} cannot be used: {reason}")
@@ -136,7 +152,7 @@ def find_env(name: str) -> EnvEntry:
             if backend in entry.backends and backend:
                 # The slow generalized backend is also the one whose two-device runs have hung.
                 devices = 1 if backend == "generalized" else entry.host_devices
-                return EnvEntry(**{**vars(entry), "backend": backend, "host_devices": devices})
+                return replace(entry, backend=backend, host_devices=devices)
             if entry.backends == ("",):
                 raise UsageError(f"env {entry.base!r} has no backends; leave out '@{backend}'")
             raise UsageError(
@@ -144,7 +160,22 @@ def find_env(name: str) -> EnvEntry:
                 + ", ".join(entry.backends)
             )
     known = [n for e in env_entries() for n in (e.base, e.alias)]
+    known += [p.name for p in plugins.announced("env")]
     raise UsageError(f"unknown env {name!r}; {_offer(base, known, 'envs')}")
+
+
+def _plugin_env(plugin: Plugin) -> EnvEntry:
+    return EnvEntry(
+        base=plugin.name,
+        alias=plugin.name,
+        backend="",
+        backends=("",),
+        max_steps=0,
+        budget=PLUGIN_BUDGET,
+        block_lanes=PLUGIN_LANES,
+        host_devices=PLUGIN_DEVICES,
+        plugin=plugin,
+    )
 
 
 def _offer(word: str, known: list[str], kind: str) -> str:
@@ -168,11 +199,14 @@ def find_agent(name: str) -> AgentEntry:
     Raises:
         UsageError: no such agent.
     """
-    for entry in agent_entries():
-        if entry.name == name:
-            return entry
-    known = [e.name for e in agent_entries()]
-    raise UsageError(f"unknown algo {name!r}; {nearest(name, known)}")
+    known = {entry.name: entry for entry in agent_entries()}
+    plugin = plugins.find_plugin("agent", name, name in known)
+    if plugin:
+        return AgentEntry(plugin.name, plugin.path, plugin.owner, "", (), plugin)
+    if name in known:
+        return known[name]
+    names = [*known, *(p.name for p in plugins.announced("agent"))]
+    raise UsageError(f"unknown algo {name!r}; {nearest(name, names)}")
 
 
 def resolve(path: str) -> Any:
@@ -181,8 +215,39 @@ def resolve(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def load_agent(entry: AgentEntry) -> Any:
+    """The agent's class.
+
+    Raises:
+        PluginError: it is somebody's, and cannot be loaded.
+    """
+    return plugins.load(entry.plugin) if entry.plugin else resolve(entry.make)
+
+
 def make_env(entry: EnvEntry) -> Any:
-    """Imports the suite's adapter and builds the environment."""
+    """Imports the suite's adapter and builds the environment.
+
+    Raises:
+        PluginError: it is somebody's, and cannot be loaded or made.
+    """
+    if entry.plugin:
+        make = plugins.load(entry.plugin)
+        try:
+            return make()
+        except Exception as error:
+            raise plugins.broken(entry.plugin, "cannot be made without arguments", error) from None
     adapter = read_table("rlbench.envs", "envs.toml")["suite"][entry.suite]["adapter"]
     backend = {"backend": entry.backend} if entry.backend else {}
     return resolve(adapter)(id=entry.id, name=entry.name, max_steps=entry.max_steps, **backend)
+
+
+def complete(entry: EnvEntry, env: Any) -> EnvEntry:
+    """A plugin's entry with what only the environment itself knows."""
+    if not entry.plugin:
+        return entry
+    return replace(
+        entry,
+        max_steps=env.spec.max_steps,
+        budget=getattr(env, "budget", entry.budget),
+        block_lanes=getattr(env, "block_lanes", entry.block_lanes),
+    )

@@ -4,11 +4,10 @@ Compile ahead of time, evaluate, then update until the budget is reached, evalua
 fractions of it. The clock of training runs during updates only.
 """
 
-import hashlib
 import os
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,59 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
-from rlbench import machine, meter, store
+from rlbench import contract, machine, meter, store
 from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.audit import miscount
 from rlbench.blocks import Blocks
-from rlbench.config import RunConfig, build
-from rlbench.errors import UsageError
-from rlbench.policy import MLPPolicy
+from rlbench.errors import RunError, UsageError
+from rlbench.prepare import Prepared
 from rlbench.progress import Progress
-from rlbench.registry import find_agent, find_env, make_env, resolve
-from rlbench.seeding import check_generator, evaluation_keys, run_streams
+from rlbench.seeding import evaluation_keys, run_streams
+from rlbench.state import state_arrays, state_hash
 from rlbench.watchdog import Watchdog
 
 EVAL_LANES = 32
 """Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
-CACHE_BYTES = 1 << 22
-"""What a CPU device's lanes may read of their own at every step; measured with OpenES (3x256,
-AMD EPYC with 1 MiB of L2 a core and 32 MiB of L3): 4 MiB are as fast as 1, and 8 a third slower."""
 ROW_SECONDS = 2.0
 """Training seconds that one row of update metrics covers, at least."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run whose every setting has been checked, before anything is written or compiled."""
-
-    config: RunConfig
-    algorithm: AnyAlgorithm
-    task: Task
-
-
-def prepare(config: RunConfig) -> Prepared:
-    """Builds environment, network and algorithm.
-
-    Raises:
-        UsageError: a setting is wrong, or the budget is smaller than one update.
-    """
-    check_generator()
-    agent = find_agent(config.algo)
-    algorithm = build(resolve(agent.make), config.settings, f"setting of {agent.name}")
-    env = make_env(find_env(config.env))
-    devices = config.host_devices if config.device == "cpu" else 1
-    used = min(devices, len(jax.devices()))
-    cache_bytes = CACHE_BYTES if config.device == "cpu" else 0
-    blocks = Blocks(
-        config.block_lanes, used, config.queues, config.reduction, cache_bytes=cache_bytes
-    )
-    task = Task(env, MLPPolicy(env.spec, config.network), blocks)
-    most = algorithm.env_steps_per_update(task)
-    if config.budget_env_steps is not None and config.budget_env_steps < most:
-        raise UsageError(
-            f"budget {config.budget_env_steps:,} env steps is smaller than one update, which "
-            f"takes up to {most:,} here; raise --budget or make the update smaller"
-        )
-    return Prepared(config, algorithm, task)
 
 
 def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]:
@@ -82,26 +43,6 @@ def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]
         return state, metrics | {"finite": finite}
 
     return update
-
-
-def state_arrays(state: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """Every array of a state by its path; keys as their counter words."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
-            jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-        )
-        for path, x in leaves
-    }
-
-
-def state_hash(arrays: dict[str, np.ndarray[Any, Any]]) -> str:
-    """SHA-256 over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        x = arrays[name]
-        digest.update(f"{name} {x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
-    return digest.hexdigest()
 
 
 class Run:
@@ -120,6 +61,7 @@ class Run:
             prepared.algorithm,
             prepared.task,
         )
+        self.audit, self.most = prepared.audit, self.algorithm.env_steps_per_update(self.task)
         self.writer, self.on_progress, self.stopped = writer, on_progress, stopped
         self.clocks = meter.Clocks()
         self.counts = dict.fromkeys(
@@ -161,8 +103,12 @@ class Run:
             Progress(phase, self.fraction(), steps, self.clocks["train"], self.last_return)
         )
 
-    def evaluate(self) -> None:
-        """Plays the evaluation's episodes with the policy of this moment, and records them."""
+    def evaluate(self) -> str:
+        """Plays the evaluation's episodes with the policy of this moment, and records them.
+
+        Returns:
+            What is wrong with the returns; empty if nothing is.
+        """
         self._tell("evaluating")
         with self.clocks.running("eval"):
             episodes = self._evaluate()
@@ -177,6 +123,8 @@ class Run:
             returns=returns,
             lengths=np.asarray(episodes.lengths).tolist(),
         )
+        lost = len(returns) - int(np.isfinite(returns).sum())
+        return f"{lost} of {len(returns)} returns of an evaluation are not finite" if lost else ""
 
     def train(self) -> tuple[str, str]:
         """Updates until the budget is reached, with evaluations on the way.
@@ -185,9 +133,12 @@ class Run:
             (status, reason).
         """
         due, every = 1, self.config.evaluations
-        self.evaluate()
+        if wrong := self.evaluate():
+            return "diverged", wrong
         while self.fraction() < 1.0:
-            metrics = self.update()
+            metrics, wrong = self.update()
+            if wrong:
+                return "failed", wrong
             if not metrics.pop("finite"):
                 self._write_metrics(metrics)
                 reason = f"the state became NaN or infinite in update {self.counts['updates']}"
@@ -197,21 +148,37 @@ class Run:
             if last or reached or self.clocks["train"] - self._written >= ROW_SECONDS:
                 self._write_metrics(metrics)
             if last or reached:
-                self.evaluate()
+                if wrong := self.evaluate():
+                    return "diverged", wrong
                 due = int(self.fraction() * every) + 1
             if self.stopped():
                 return "interrupted", "stopped by a signal"
             self._tell("training")
         return "ok", ""
 
-    def update(self) -> dict[str, Any]:
-        """One timed update; its metrics."""
+    def audited(self, status: str, reason: str) -> tuple[str, str]:
+        """The outcome, unless one more update of somebody's code miscounts its steps now."""
+        if self.audit is None or status != "ok":
+            return status, reason
+        try:
+            self.audit(self.state)
+        except UsageError as error:
+            return "failed", f"after the last update: {error}"
+        return status, reason
+
+    def update(self) -> tuple[dict[str, Any], str]:
+        """One timed update; its metrics, and what is wrong with its counts."""
         with self.clocks.running("train"):
             self.state, metrics = self._update(self.state)
         self.counts["updates"] += 1
-        for name in ("simulated_env_steps", "live_env_steps"):
-            self.counts[name] += int(np.asarray(metrics.pop(name)).sum(dtype=np.int64))
-        return {k: v.item() for k, v in metrics.items()}
+        simulated, live = (
+            int(np.asarray(metrics.pop(name)).sum(dtype=np.int64)) for name in contract.COUNTS
+        )
+        self.counts["simulated_env_steps"] += simulated
+        self.counts["live_env_steps"] += live
+        wrong = miscount(simulated, live, self.most)
+        told = f"update {self.counts['updates']} of {self.config.algo} {wrong}" if wrong else ""
+        return {k: v.item() for k, v in metrics.items()}, told
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         self._written = self.clocks["train"]
@@ -272,8 +239,11 @@ def run(
 
     Returns:
         The run directory, read back.
+
+    Raises:
+        RunError: an exception ended it, which the run directory's status tells.
     """
-    writer = store.RunWriter(path, prepared.config, machine.provenance())
+    writer = store.RunWriter(path, prepared.config, machine.provenance(prepared.plugins))
     current = Run(prepared, writer, on_progress, stopped)
 
     def stalled() -> None:
@@ -285,13 +255,16 @@ def run(
         current.compile()
         # On an accelerator an idle processor is what one hopes for.
         with Watchdog(stalled) if prepared.config.device == "cpu" else nullcontext():
-            status, reason = current.train()
+            status, reason = current.audited(*current.train())
         current.finish(status, reason)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
+        told = f"{type(error).__name__}: {error}"
         writer.close()
-        writer.status(
-            "interrupted" if interrupted else "failed", f"{type(error).__name__}: {error}"
-        )
-        raise
+        writer.status("interrupted" if interrupted else "failed", told)
+        if not isinstance(error, Exception):
+            raise
+        others = ", ".join(map(str, prepared.plugins))
+        where = f" (with {others})" if others else ""
+        raise RunError(f"the run failed{where}: {told}", traceback.format_exc()) from error
     return store.read_run(path)

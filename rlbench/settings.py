@@ -40,6 +40,8 @@ def profile_settings(
     for name in agent.settings:
         settings |= {k: v for k, v in rows.get(name, {}).items() if k != "source"}
     network = own.get("network", table["default"]["network"])
+    if agent.plugin:
+        return {}, network, f"defaults of {agent.plugin.owner}; network of {profile} settings"
     sources = [rows[s]["source"] for s in agent.settings if "source" in rows.get(s, {})]
     if found:
         told = f": {sources[-1]}" if sources else ""

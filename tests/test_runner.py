@@ -20,6 +20,7 @@ from rlbench.blocks import Blocks
 from rlbench.config import RunConfig
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
+from rlbench.prepare import Prepared
 from rlbench.rollout import play
 from rlbench.seeding import evaluation_keys
 from tests.toy_envs import Counting, Target, steps_of_queue
@@ -29,13 +30,13 @@ SMALL = {"pop_size": 8, "learning_rate": 0.05}
 
 
 def prepared(env, algorithm, devices=1, lanes=4, **config):
-    """What `runner.prepare` makes of a real env id, for an environment of the tests."""
+    """What `prepare` makes of a real env id, for an environment of the tests."""
     values = {"budget_env_steps": 400, "eval_episodes": 8, "evaluations": 2} | config
     full = RunConfig(
         env="toy/env", algo="eggroll", network=NETWORK, settings=dict(vars(algorithm)), **values
     )
     task = Task(env, MLPPolicy(env.spec, NETWORK), Blocks(lanes, devices))
-    return runner.Prepared(full, algorithm, task)
+    return Prepared(full, algorithm, task)
 
 
 def run(path, *args, **config):

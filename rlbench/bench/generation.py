@@ -24,8 +24,8 @@ from rlbench.blocks import Blocks
 from rlbench.env import Box, Discrete
 from rlbench.meter import Compiled
 from rlbench.policy import MLPPolicy
+from rlbench.prepare import Prepared
 from rlbench.rollout import play
-from rlbench.runner import Prepared
 from rlbench.seeding import run_streams
 
 Variant = Callable[[], object]

@@ -20,7 +20,7 @@ from rlbench.bench.scaling import Tally, stepper
 from rlbench.bench.timing import interleaved
 from rlbench.env import Discrete
 from rlbench.policy import ACTIVATIONS
-from rlbench.runner import Prepared
+from rlbench.prepare import Prepared
 from rlbench.seeding import run_streams
 
 Generation = Callable[[], dict[str, Any]]

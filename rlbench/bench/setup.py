@@ -6,8 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from rlbench import machine, options, registry, runner
+from rlbench import machine, options, registry
 from rlbench.env import AnyEnv, TimeStep
+from rlbench.prepare import Prepared, prepare
 from rlbench.types import Action, Key, Obs
 
 NETWORK = {"hidden": [256, 256, 256], "activation": "pqn", "head_scale": 1.0}
@@ -28,7 +29,7 @@ ES = {
 """Settings with which all formulations of an ES do the same work."""
 
 
-def prepared(params: dict[str, Any], algo: str, **settings: Any) -> runner.Prepared:
+def prepared(params: dict[str, Any], algo: str, **settings: Any) -> Prepared:
     """An ES of ours on a case's environment, as the command line would resolve it.
 
     Args:
@@ -50,7 +51,7 @@ def prepared(params: dict[str, Any], algo: str, **settings: Any) -> runner.Prepa
         settings="laptop",
         host_devices=str(params["host_devices"]) if params.get("host_devices") else "",
     )
-    return runner.prepare(options.resolve(asked))
+    return prepare(options.resolve(asked))
 
 
 def _toml(value: Any) -> str:
@@ -82,7 +83,7 @@ class Unending:
         return state, now._replace(terminated=never, truncated=never)
 
 
-def unending(found: runner.Prepared) -> runner.Prepared:
+def unending(found: Prepared) -> Prepared:
     """The same run on the environment that never ends an episode."""
     task = replace(found.task, env=Unending(found.task.env))
     return replace(found, task=task)
