@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rlbench import registry
 from rlbench.display import duration, quantity, score
+from rlbench.errors import UsageError
 from rlbench.store import RunRecord
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -30,7 +31,10 @@ def sparkline(values: list[float]) -> str:
 def scale(env: str) -> str:
     """What to compare a return on this environment with, in words."""
     measured = registry.scores(env)
-    entry = registry.find_env(env)
+    try:
+        entry = registry.find_env(env)
+    except UsageError:  # somebody's, and not installed here
+        return "not measured for this environment"
     known = [
         ("doing nothing", measured.get("do_nothing")),
         ("random actions", measured.get("random")),

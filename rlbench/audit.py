@@ -28,24 +28,33 @@ class Tally:
         """Starts at 0."""
         self.count = 0
 
-    def mark(self, flag: Bool[Array, ""], lanes: int = 1) -> Bool[Array, ""]:
-        """The flag, unchanged; each time that it is computed, so many more are counted."""
+    def mark(self, lane: Bool[Array, ""], lanes: int = 1) -> Bool[Array, ""]:
+        """The argument, unchanged; each time that it is computed, so many more are counted."""
 
         def add() -> None:
             self.count += lanes
 
         @jax.custom_batching.custom_vmap
-        def counted(flag: Array) -> Array:
+        def counted(lane: Array) -> Array:
             jax.debug.callback(add)
-            return flag
+            return lane
 
         @counted.def_vmap
-        def batched(size: int, _: Any, flag: Array) -> tuple[Array, bool]:
+        def batched(size: int, _: Any, lane: Array) -> tuple[Array, bool]:
             # One call a batch: a callback under vmap would be one a lane.
-            return self.mark(flag, lanes * size), True
+            return self.mark(lane, lanes * size), True
 
-        marked: Array = counted(flag)
+        marked: Array = counted(lane)
         return marked
+
+
+def _lane(tree: Any) -> Bool[Array, ""]:
+    """A truth that is batched if any part of the tree is."""
+    words = [
+        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        for x in map(jnp.asarray, jax.tree.leaves(tree))
+    ]
+    return jnp.any(jnp.stack([jnp.any(x != 0) for x in words]))
 
 
 class CountingEnv:
@@ -65,8 +74,10 @@ class CountingEnv:
 
     def step(self, key: Key, state: Any, action: Action) -> tuple[Any, TimeStep]:
         """As it was, and counted."""
-        state, now = self._env.step(key, state, action)
-        return state, now._replace(terminated=self._tally.mark(now.terminated))
+        after, now = self._env.step(key, state, action)
+        # By what goes in: an environment whose every step ends has nothing that differs by lane.
+        marked = self._tally.mark(_lane((key, state, action)))
+        return after, now._replace(terminated=jnp.where(marked, now.terminated, now.terminated))
 
 
 def miscount(simulated: int, live: int, most: int) -> str | None:

@@ -50,9 +50,27 @@ class StopOnSignal:
         return self.stopped
 
 
+def run_flags(argv: Sequence[str], prog: str) -> RunOptions:
+    """The flags of `run`.
+
+    Raises:
+        UsageError: one is wrong.
+    """
+    try:
+        return parse_flags(RunOptions, argv, prog)
+    except SystemExit as end:
+        from rlbench.help import show_settings, value_of
+
+        algo = value_of(argv, "--algo")
+        if end.code in (0, None) and algo:
+            profile = value_of(argv, "--settings") or "laptop"
+            show_settings(algo, value_of(argv, "--env"), profile)
+        raise
+
+
 def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
-    """Resolves, runs, summarises."""
-    options = parse_flags(RunOptions, argv, prog)
+    """Resolves, runs, summarises; `--algo ALGO --help` also shows the agent's settings."""
+    options = run_flags(argv, prog)
     config = resolve(options)
     from rlbench import runner, store
     from rlbench.analysis import summary

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from rlbench import registry
+from rlbench import plugins, registry
 from rlbench.config import RunConfig
 from rlbench.progress import Progress
 
@@ -167,6 +167,8 @@ def show_envs() -> None:
             score(scores.get("do_nothing")),
             score(e.reference),
         )
+    for plugin in plugins.announced("env"):
+        table.add_row(Text(plugin.name), "", "", "", "", "", "", Text(f"of {plugin.owner}"))
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     console.print(table)
     for name, reason in registry.refused_envs().items():
@@ -178,4 +180,6 @@ def show_agents() -> None:
     table = Table("agent", "what", "source", box=None, header_style="bold")
     for entry in registry.agent_entries():
         table.add_row(entry.name, entry.about, entry.source)
+    for plugin in plugins.announced("agent"):
+        table.add_row(Text(plugin.name), Text(f"of {plugin.owner}"), Text(plugin.path))
     Console(width=None if Console().is_terminal else 160, highlight=False).print(table)

@@ -35,13 +35,15 @@ def _flag(value: str, hint: str) -> Any:
 class RunOptions:
     """Train one algorithm on one environment, and record the run.
 
-    Settings of the algorithm and of its network are given by --set NAME=VALUE.
+    Settings of the algorithm and of its network are given by --set NAME=VALUE; `--algo ALGO --help`
+    lists them, with `--env ENV` also what is shipped for it.
     """
 
     env: Annotated[str, _flag("ENV", "required")] = ""
-    """Environment: an alias (ant), an id (brax/ant), either with a backend (ant@positional)."""
+    """Environment: an alias (ant), an id (brax/ant), either with a backend (ant@positional); or
+    package.module:Class."""
     algo: Annotated[str, _flag("ALGO", "required")] = ""
-    """Algorithm: see `rlbench list agents`."""
+    """Algorithm: see `rlbench list agents`, or package.module:Class."""
     seed: Annotated[str, _flag("INT", "default: 0")] = ""
     """Root of the run's random streams."""
     budget: Annotated[str, _flag("STEPS", "default: the environment's")] = ""

@@ -45,8 +45,8 @@ def check_name(name: str, what: str) -> str:
 
 def run_path(out: Path, config: RunConfig) -> Path:
     """The run's directory."""
-    env = check_name(re.sub(r"[/@]", "-", config.env), "env")
-    algo = check_name(f"{config.algo}-{config.hash}", "algo")
+    env = check_name(re.sub(r"[/@:]", "-", config.env), "env")
+    algo = check_name(f"{re.sub(r'[/:]', '-', config.algo)}-{config.hash}", "algo")
     return out / check_name(config.suite, "suite") / env / algo / f"seed-{config.seed:04d}"
 
 
