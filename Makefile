@@ -2,6 +2,7 @@
 # make test    set up .venv and run the tests
 # make check   what CI runs: formatting, lint, types, import directions, tests
 # make bench   measure speed, start-up and memory side by side (ARGS=--quick: under 3 minutes)
+# make example install and test examples/plugin in an environment of its own
 # ARGS="..."   is passed on to the run, to pytest, or to the benchmark
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
@@ -9,9 +10,11 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+QUIET := --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip $(QUIET)
+EXAMPLE ?= build/example
 
-.PHONY: run bench test test-all learning lint check format lock clean
+.PHONY: run bench test test-all learning example lint check format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m rlbench.run --env ant --algo eggroll $(ARGS)
@@ -48,6 +51,25 @@ lock:
 	uv pip compile --universal --python-version 3.11 --no-annotate --quiet --group dev \
 		--custom-compile-command "make lock" -c requirements.lock \
 		pyproject.toml -o requirements-dev.lock
+
+# A third party's distribution beside an installed rlbench, in an environment of its own.
+example: $(EXAMPLE)/.installed
+	cd examples/plugin && $(CURDIR)/$(EXAMPLE)/bin/python -m pytest -q
+	$(EXAMPLE)/bin/rlbench check one_plus_one_es example/point-mass
+	$(EXAMPLE)/bin/rlbench run --env example/point-mass --algo one_plus_one_es --seed 1 \
+		--out build/example-results --overwrite
+
+$(EXAMPLE)/.installed: requirements.lock requirements-dev.lock pyproject.toml FORCE
+	@test -n "$(PYTHON)" || { echo "rlbench needs Python 3.11 or 3.12 (set PYTHON=...)"; exit 2; }
+	@rm -rf build/lib
+	test -x $(EXAMPLE)/bin/python || $(PYTHON) -m venv $(EXAMPLE)
+	$(EXAMPLE)/bin/python -m pip $(QUIET) install --no-deps -r requirements.lock
+	$(EXAMPLE)/bin/python -m pip $(QUIET) install pytest -c requirements-dev.lock
+	$(EXAMPLE)/bin/python -m pip $(QUIET) install --no-deps --force-reinstall . ./examples/plugin
+	@touch $@
+
+.PHONY: FORCE
+FORCE:
 
 clean:
 	rm -rf $(VENV) build *.egg-info

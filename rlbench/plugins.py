@@ -14,6 +14,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from rlbench.errors import UsageError, nearest
@@ -22,6 +23,8 @@ Kind = Literal["agent", "env"]
 GROUPS: dict[Kind, str] = {"agent": "rlbench.agents", "env": "rlbench.envs"}
 OPTION: dict[Kind, str] = {"agent": "algo", "env": "env"}
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+CALLERS = ("plugins", "contract", "audit", "registry")
+"""Our modules that call a plugin: in the way of its own traceback."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -150,8 +153,11 @@ def _is_part_of(missing: str | None, module: str) -> bool:
 def broken(plugin: Plugin | None, what: str, error: BaseException) -> PluginError:
     """The error that says so, with the traceback from the plugin's own frames on."""
     frames = traceback.extract_tb(error.__traceback__)
-    foreign = [f for f in frames if "importlib" not in f.filename and __file__ != f.filename]
-    lines = traceback.format_list(foreign) + traceback.format_exception_only(error)
-    text = str(error).strip().partition("\n")[0]
+    ours = ("importlib", *(str(Path(__file__).with_name(f"{m}.py")) for m in CALLERS))
+    foreign = [f for f in frames if not any(part in f.filename for part in ours)]
+    told = f"{type(error).__name__}: {str(error).strip()}"
     who = str(plugin) if plugin else "it"
-    return PluginError(f"{who} {what}: {type(error).__name__}: {text}", details="".join(lines))
+    return PluginError(
+        f"{who} {what}: {told.partition(chr(10))[0]}",
+        details="".join(traceback.format_list(foreign)) + told,
+    )

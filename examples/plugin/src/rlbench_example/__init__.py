@@ -1,0 +1,1 @@
+"""A baseline and an environment for rlbench."""
