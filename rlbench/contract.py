@@ -21,7 +21,10 @@ from rlbench.seeding import run_streams
 
 METHODS = ("env_steps_per_update", "init", "step", "act")
 COUNTS = ("simulated_env_steps", "live_env_steps")
-RESERVED = frozenset({"kind", "finite", "updates", "eval_env_steps", "train_seconds"})
+RESERVED = frozenset(
+    ("kind", "nonfinite", "finite", "updates", "eval_env_steps", "train_seconds", "eval_seconds")
+)
+"""What a row of metrics.jsonl holds besides an agent's metrics."""
 
 
 class ContractError(UsageError):
@@ -216,7 +219,8 @@ def check_algorithm(
             f"{who} must return an integer of at least 1 from `env_steps_per_update`, not {most!r}"
         )
     state = traced("init", run_streams(0))
-    _check_arrays(state, who)
+    if not jax.tree.leaves(state):
+        raise ContractError(f"{who} has no array in its state: updates could not be told apart")
     out = traced("step", state)
     if not isinstance(out, tuple) or len(out) != 2 or not isinstance(out[1], dict):
         raise ContractError(f"{who} must return (state, metrics) from `step`, metrics as a dict")
@@ -226,11 +230,6 @@ def check_algorithm(
     _check_metrics(out[1], who)
     obs = jax.eval_shape(task.env.reset, jax.random.key(0))[1]
     check_action(task.env.spec, traced("act", state, obs, jax.random.key(0)), who)
-
-
-def _check_arrays(state: Any, who: str) -> None:
-    if not jax.tree.leaves(state):
-        raise ContractError(f"{who} has no array in its state: updates could not be told apart")
 
 
 def _check_metrics(metrics: dict[str, Any], who: str) -> None:
