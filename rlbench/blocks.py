@@ -75,6 +75,18 @@ class Blocks:
         """
         return jax.lax.with_sharding_constraint(x, self.replicated)
 
+    def everywhere(self, f: Callable[..., Any], *args: Any) -> Any:
+        """`f(*args)`, computed whole by every device, where the partitioner has no say.
+
+        Args:
+            f: a pure function that captures no traced value.
+            args: pytrees that every device has whole.
+        """
+        whole = PartitionSpec()
+        return jax.shard_map(f, mesh=self._mesh, in_specs=whole, out_specs=whole, check_vma=False)(
+            *args
+        )
+
     def fitting(self, lanes_per_item: int, item_bytes: int) -> "Blocks":
         """The same with so few lanes that what their items' every step reads fits the cache."""
         if not self.cache_bytes:

@@ -180,6 +180,7 @@ def show_agents() -> None:
     table = Table("agent", "what", "source", box=None, header_style="bold")
     for entry in registry.agent_entries():
         table.add_row(entry.name, entry.about, entry.source)
+    table.add_row("evosax/NAME", " ".join(registry.bridged()["names"]), "as evosax ships them")
     for plugin in plugins.announced("agent"):
         table.add_row(Text(plugin.name), Text(f"of {plugin.owner}"), Text(plugin.path))
     Console(width=None if Console().is_terminal else 160, highlight=False).print(table)

@@ -15,6 +15,8 @@ from rlbench import plugins
 from rlbench.errors import UsageError, nearest
 from rlbench.plugins import Plugin
 
+BRIDGED = "evosax/"
+"""Prefix of the names of evosax's strategies."""
 PLUGIN_BUDGET = 1_000_000
 PLUGIN_LANES = 64
 PLUGIN_DEVICES = 2
@@ -193,6 +195,21 @@ def agent_entries() -> tuple[AgentEntry, ...]:
     )
 
 
+def bridged() -> dict[str, Any]:
+    """Strategies of evosax: `names`, and those `refused` with the reason."""
+    return read_table("rlbench.agents", "evosax.toml")
+
+
+def _find_bridged(name: str) -> AgentEntry:
+    table, strategy = bridged(), name.removeprefix(BRIDGED)
+    if strategy in table["refused"]:
+        raise UsageError(f"algo {name!r} cannot be used: {table['refused'][strategy]}")
+    if strategy not in table["names"]:
+        raise UsageError(f"unknown algo {name!r}; {nearest(strategy, table['names'])}")
+    make = f"rlbench.agents.evosax_strategies:{strategy}"
+    return AgentEntry(name, make, f"evosax's {strategy}", "https://arxiv.org/abs/2212.04180", ())
+
+
 def find_agent(name: str) -> AgentEntry:
     """The entry of this name.
 
@@ -205,6 +222,8 @@ def find_agent(name: str) -> AgentEntry:
         return AgentEntry(plugin.name, plugin.path, plugin.owner, "", (), plugin)
     if name in known:
         return known[name]
+    if name.startswith(BRIDGED):
+        return _find_bridged(name)
     names = [*known, *(p.name for p in plugins.announced("agent"))]
     raise UsageError(f"unknown algo {name!r}; {nearest(name, names)}")
 
