@@ -9,14 +9,17 @@ Option names are those of the EGGROLL paper's search (arXiv 2511.16652, Table 1 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from rlbench.agents import _perturbation as noises
+from rlbench.agents import _unrolls
+from rlbench.agents._es_state import ESState, Member
+from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.bounds import at_least, positive
@@ -29,35 +32,6 @@ from rlbench.types import Action, Key, Metrics, Obs, Params
 
 KEEP_BYTES = 1 << 29
 """Most noise that is kept from the episodes to the update."""
-
-
-class ESState(NamedTuple):
-    """All there is: the noise of any generation is rebuilt from `key` and `generation`."""
-
-    params: Params
-    optimizer: Any
-    moments: Moments
-    generation: Int[Array, ""]
-    key: Key
-
-
-def shape_fitness(fitness: Float[Array, " N"], rank_transform: bool) -> Float[Array, " N"]:
-    """Fitness to weights: centred ranks in [-0.5, 0.5], or z-scores.
-
-    Ties share their mean rank; otherwise a population that all scored the same would drift in the
-    direction of its member numbers. The z-score's epsilon is inside the root, as in the authors'
-    code.
-    """
-    n = fitness.shape[0]
-    if rank_transform:
-        ordered = jnp.sort(fitness)
-        below = jnp.searchsorted(ordered, fitness, side="left")
-        not_above = jnp.searchsorted(ordered, fitness, side="right")
-        return (below + not_above - n) / (2.0 * (n - 1))
-    # From the first member on, so that equal fitness is exactly zero and not its rounding.
-    above = fitness - fitness[0]
-    centred = above - jnp.mean(above)
-    return centred * jax.lax.rsqrt(jnp.var(above) + 1e-5)
 
 
 @dataclass(frozen=True)
@@ -81,6 +55,8 @@ class EvolutionStrategy:
             the authors' code does. It matters under sgd; adam hides it.
         episode_steps: training episodes are cut after this many env steps; 0 for the env's limit.
         noise_dtype: float16 or float32: to what the noise is rounded when it is drawn.
+        unroll: env steps of every member in a generation, whose episodes go on in the next one
+            (persistent evolution strategies); 0 for whole episodes.
     """
 
     pop_size: int = 256
@@ -97,6 +73,7 @@ class EvolutionStrategy:
     estimator: Literal["paper", "hyperscale"] = "paper"
     episode_steps: int = 0
     noise_dtype: noises.NoiseType = "float16"
+    unroll: int = 0
 
     def __post_init__(self) -> None:
         """Refuses what no population could use.
@@ -110,8 +87,10 @@ class EvolutionStrategy:
                 f"{self.pop_size}; the nearest is {max(2, self.pop_size + self.pop_size % 2)}"
             )
         at_least(self, 1, "n_parallel_evaluations")
-        at_least(self, 0, "noise_reuse", "episode_steps")
+        at_least(self, 0, "noise_reuse", "episode_steps", "unroll")
         positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
+        if self.unroll:
+            _unrolls.check(self)
 
     @property
     def perturbation(self) -> noises.Perturbation:
@@ -124,7 +103,7 @@ class EvolutionStrategy:
         return make(optax.exponential_decay(self.learning_rate, 1, self.lr_decay))
 
     @property
-    def _lanes(self) -> tuple[int, int]:
+    def lanes(self) -> tuple[int, int]:
         """Lanes of a pair, and how many of them play in one slot."""
         of_pair = 2 * self.n_parallel_evaluations
         return of_pair, of_pair if self.perturbation.shared else 1
@@ -135,7 +114,7 @@ class EvolutionStrategy:
         OpenES with the paper's 3x256 network, gymnax's Pendulum: 97k env steps/s in 32 lanes, 60k
         in 128, where EGGROLL is at its fastest (440k; 383k in 32).
         """
-        return task.blocks.fitting(self._lanes[1], self._noise_bytes(task))
+        return task.blocks.fitting(self.lanes[1], self._noise_bytes(task))
 
     def _horizon(self, task: Task) -> int:
         limit = task.env.spec.max_steps
@@ -143,7 +122,9 @@ class EvolutionStrategy:
 
     def env_steps_per_update(self, task: Task) -> int:
         """Every member's episodes at full length, and lanes that idle meanwhile."""
-        of_pair, together = self._lanes
+        of_pair, together = self.lanes
+        if self.unroll:
+            return self.pop_size // 2 * of_pair * self.unroll
         blocks = self.blocks(task)
         queues, pairs = blocks.split(self.pop_size // 2, of_pair)
         items = pairs * of_pair // together
@@ -160,6 +141,7 @@ class EvolutionStrategy:
             moments=no_moments(size),
             generation=jnp.zeros((), jnp.int32),
             key=keys.train,
+            unrolls=_unrolls.begin(self, task, keys.train) if self.unroll else (),
         )
 
     def _see(self, state: ESState, obs: Array) -> Array:
@@ -171,6 +153,8 @@ class EvolutionStrategy:
 
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""
+        if self.unroll:
+            return _unrolls.step(self, task, state)
         pairs, blocks = self.pop_size // 2, self.blocks(task)
         queues, size = blocks.split(pairs, 2 * self.n_parallel_evaluations)
         ids = jnp.arange(pairs).reshape(queues, size)
@@ -192,15 +176,7 @@ class EvolutionStrategy:
         above = jnp.mean(returns - anchor, axis=-1)
         fitness = anchor + above
         direction = self._estimate(task, state, sigma, above, ids, noise)
-        ascent = jax.tree.map(jnp.negative, direction)
-        updates, optimizer = self._optimizer.update(ascent, state.optimizer, state.params)
-        new = ESState(
-            params=optax.apply_updates(state.params, updates),
-            optimizer=optimizer,
-            moments=merge(state.moments, merge_all(episodes.moments)),
-            generation=state.generation + 1,
-            key=state.key,
-        )
+        new = self.ascend(state, direction, episodes.moments)
         return new, step_metrics(episodes) | {
             "fitness_mean": jnp.mean(fitness),
             "fitness_max": jnp.max(fitness),
@@ -208,10 +184,25 @@ class EvolutionStrategy:
             "sigma": sigma,
         }
 
-    def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
-        epoch = state.generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
+    def ascend(self, state: ESState, direction: Params, seen: Moments) -> ESState:
+        """The next generation: one step of the optimiser, and what was seen by queue."""
+        descent = jax.tree.map(jnp.negative, direction)
+        updates, optimizer = self._optimizer.update(descent, state.optimizer, state.params)
+        return state._replace(
+            params=optax.apply_updates(state.params, updates),
+            optimizer=optimizer,
+            moments=merge(state.moments, merge_all(seen)),
+            generation=state.generation + 1,
+        )
+
+    def draw(self, state: ESState, generation: Array, ids: Int[Array, " P"]) -> noises.Noise:
+        """The noise of these pairs in a generation."""
+        epoch = generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
         root = jax.random.fold_in(state.key, 0)
         return noises.draw(self.perturbation, self.noise_dtype, root, state.params, epoch, ids)
+
+    def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
+        return self.draw(state, state.generation, ids)
 
     def _noise_bytes(self, task: Task) -> int:
         """Bytes of one pair's noise."""
@@ -228,34 +219,43 @@ class EvolutionStrategy:
     ) -> Episodes:
         """One queue of P pairs: 2 x episodes lanes a pair, in the order (pair, sign, episode)."""
         noise = self._draw(state, ids) if noise is None else noise
-        evaluations = self.n_parallel_evaluations
-        of_pair, together = self._lanes
+        together = self.lanes[1]
         keys = self._episode_keys(state, ids).reshape(-1, together)
-
-        def load(items: Array) -> tuple[noises.Noise, Array]:
-            lanes = items[:, None] * together + jnp.arange(together)
-            sign = jnp.where(lanes // evaluations % 2 == 0, 1.0, -1.0)
-            return jax.tree.map(lambda e: e[lanes[:, 0] // of_pair], noise), sigma * sign
-
-        def act(member: tuple[noises.Noise, Array], obs: Array, keys: Array) -> Array:
-            linear = noises.linear(self.perturbation, *member)
-            out = task.policy.apply(state.params, self._see(state, obs), linear=linear)
-            if self.deterministic_policy:
-                return task.policy.mode(out)
-            return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
 
         blocks = self.blocks(task)
         slots = blocks.slots(keys.shape[0], together)
         return play(
             task.env,
-            act,
+            lambda member, obs, keys: self.choose(task, state, member, obs, keys),
             keys,
             horizon=self._horizon(task),
             slots=slots,
-            load=load,
+            load=lambda items: self.members(noise, items, sigma),
             reference=state.moments.mean if self.normalize_observations else None,
             refill_at=blocks.refill_at(slots),
         )
+
+    def members(self, noise: noises.Noise, items: Array, sigma: Array) -> Member:
+        """The pairs' noise that slots with these items see, and its signed scale by lane."""
+        of_pair, together = self.lanes
+        lanes = items[:, None] * together + jnp.arange(together)
+        sign = jnp.where(lanes // self.n_parallel_evaluations % 2 == 0, 1.0, -1.0)
+        return jax.tree.map(lambda e: e[lanes[:, 0] // of_pair], noise), sigma * sign
+
+    def choose(
+        self,
+        task: Task,
+        state: ESState,
+        member: Member,
+        obs: Array,
+        keys: Array,
+    ) -> Array:
+        """What members do in training: (C, S, D) observations to (C, S, A) actions."""
+        linear = noises.linear(self.perturbation, *member)
+        out = task.policy.apply(state.params, self._see(state, obs), linear=linear)
+        if self.deterministic_policy:
+            return task.policy.mode(out)
+        return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
 
     def _episode_keys(self, state: ESState, ids: Int[Array, " P"]) -> Key:
         """(P, 2, episodes) keys: mirrored members play the same episodes."""

@@ -100,11 +100,11 @@ class Blocks:
         queues = largest_divisor(items, min(max(wanted, self.queues), MOST_QUEUES))
         return queues, items // queues
 
-    def lockstep(self, lanes: int) -> tuple[int, int]:
-        """(number of queues, lanes in each) for lanes that all play at once and never end."""
-        fewest = max(-(-lanes // self.lanes), min(self.queues, lanes))
-        queues = next(n for n in range(fewest, lanes + 1) if lanes % n == 0)
-        return queues, lanes // queues
+    def lockstep(self, items: int, lanes_per_item: int = 1) -> tuple[int, int]:
+        """(number of queues, items in each) for items that all play at once and never end."""
+        fewest = max(-(-items * lanes_per_item // self.lanes), min(self.queues, items))
+        queues = next(n for n in range(min(fewest, items), items + 1) if items % n == 0)
+        return queues, items // queues
 
     def slots(self, items: int, lanes_per_item: int) -> int:
         """How many items of a queue play together."""
