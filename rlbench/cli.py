@@ -1,4 +1,4 @@
-"""The command line: `rlbench run`, `rlbench list`, `rlbench show`, `rlbench bench`.
+"""The command line: `rlbench run`, `list`, `show`, `export`, `play` and `bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
 diverged, 4 it was interrupted.
@@ -20,6 +20,8 @@ COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
+    "export": "export RUN: its policy as safetensors, with a card that says how to play it",
+    "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
@@ -110,6 +112,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             from rlbench.bench.options import bench_command
 
             return bench_command(rest, f"{prog} bench")
+        if command == "export":
+            from rlbench.export import export_command
+
+            return export_command(rest, f"{prog} export")
+        if command == "play":
+            from rlbench.judge import play_command
+
+            return play_command(rest, f"{prog} play")
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except UsageError as error:
         print(f"rlbench: {error}", file=sys.stderr)

@@ -4,7 +4,6 @@ Compile ahead of time, evaluate, then update until the budget is reached, evalua
 fractions of it. The clock of training runs during updates only.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,6 +25,7 @@ from rlbench.policy import MLPPolicy
 from rlbench.progress import Progress
 from rlbench.registry import find_agent, find_env, make_env, resolve
 from rlbench.seeding import check_generator, evaluation_keys, run_streams
+from rlbench.state import state_arrays, state_hash
 from rlbench.watchdog import Watchdog
 
 EVAL_LANES = 32
@@ -82,26 +82,6 @@ def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]
         return state, metrics | {"finite": finite}
 
     return update
-
-
-def state_arrays(state: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """Every array of a state by its path; keys as their counter words."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
-            jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-        )
-        for path, x in leaves
-    }
-
-
-def state_hash(arrays: dict[str, np.ndarray[Any, Any]]) -> str:
-    """SHA-256 over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        x = arrays[name]
-        digest.update(f"{name} {x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
-    return digest.hexdigest()
 
 
 class Run:

@@ -1,0 +1,74 @@
+"""An algorithm's state as arrays with names: what a run directory keeps of it, and the way back."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlbench.errors import UsageError
+from rlbench.seeding import IMPL
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def _is_key(x: Any) -> bool:
+    return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def _path(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def state_arrays(state: Any) -> Arrays:
+    """Every array of a state by its path; keys as their counter words."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        _path(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in leaves
+    }
+
+
+def state_hash(arrays: Arrays) -> str:
+    """SHA-256 over names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        x = arrays[name]
+        digest.update(f"{name} {x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
+    return digest.hexdigest()
+
+
+def restore_state(like: Any, arrays: Arrays) -> Any:
+    """The inverse of `state_arrays`.
+
+    Args:
+        like: the state's structure, as `jax.eval_shape` of the algorithm's `init` returns it.
+        arrays: every array by its path.
+
+    Returns:
+        The state.
+
+    Raises:
+        UsageError: names, shapes or types are not those of `like`; says which.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    wanted = {_path(path): x for path, x in leaves}
+    for name in sorted(wanted.keys() ^ arrays.keys()):
+        raise UsageError(
+            f"the state lacks {name!r}"
+            if name in wanted
+            else f"the state has no place for {name!r}"
+        )
+    restored = [_restored(name, x, arrays[name]) for name, x in wanted.items()]
+    return jax.tree_util.tree_unflatten(structure, restored)
+
+
+def _restored(name: str, like: Any, array: np.ndarray[Any, Any]) -> Any:
+    words = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
+    if array.shape != words.shape or array.dtype != words.dtype:
+        raise UsageError(
+            f"{name!r} of the state must be {words.dtype} of shape {words.shape}, not "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    restored = jnp.asarray(array)
+    return jax.random.wrap_key_data(restored, impl=IMPL) if _is_key(like) else restored
