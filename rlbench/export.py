@@ -90,57 +90,49 @@ def export_run(path: Path) -> ExportedPolicy:
             its agent does not play with the shared network.
     """
     record = store.read_run(path)
-    status = record.status
-    if "state_sha256" not in status or not record.evaluations:
-        raise UsageError(f"{path} has no final state to export: its status is {status['status']!r}")
-    final = record.evaluations[-1]
-    if final["return_mean"] is None:
-        raise UsageError(f"{path} has no finite return: its status is {status['status']!r}")
-    prepared = _prepare(record.config, path)
-    from rlbench.algorithm import PlaysNetwork
-    from rlbench.replay import space_of
-
-    if not isinstance(prepared.algorithm, PlaysNetwork):
-        raise UsageError(
-            f"agent {record.config['algo']!r} does not play with the shared policy network, so "
-            "there is no policy to export"
-        )
-    state = _final_state(prepared, path, status["state_sha256"])
-    params, moments = prepared.algorithm.network(prepared.task, state)
-    tensors, clip = _tensors(params, moments)
-    spec = prepared.task.env.spec
-    observation, action = space_of(spec.observation), space_of(spec.action)
-    card = Card(
-        schema=SCHEMA,
-        env=spec.id,
-        max_steps=spec.max_steps,
-        algo=prepared.config.algo,
-        seed=prepared.config.seed,
-        network=prepared.config.network,
-        observation=observation,
-        action=action,
-        observation_clip=clip,
-        how_to_act=_how_to_act(observation, action, prepared.config.network.activation, clip),
+    prepared, state = restore_run(record)
+    status, final = record.status, record.evaluations[-1]
+    told = ("status", "simulated_env_steps", "live_env_steps", "updates", "train_seconds")
+    return export_state(
+        prepared,
+        state,
         final_return=FinalReturn(final["return_mean"], final["return_std"], len(final["returns"])),
-        trained={
-            name: status[name]
-            for name in (
-                "status",
-                "simulated_env_steps",
-                "live_env_steps",
-                "updates",
-                "train_seconds",
-            )
-        },
+        trained={name: status[name] for name in told},
         provenance={name: record.provenance.get(name) for name in ("commit", "dirty", "versions")},
         state_sha256=status["state_sha256"],
-        weights_sha256=hashlib.sha256(save(tensors)).hexdigest(),
     )
-    return ExportedPolicy(card, tensors)
+
+
+def restore_run(record: store.RunRecord) -> tuple["Prepared", Any]:
+    """A run's environment, network and algorithm once more, and its final state.
+
+    Raises:
+        UsageError: it has no final state that was evaluated, or another than status.json names.
+    """
+    status, path = record.status, record.path
+    if status["status"] not in ("ok", "interrupted") or "state_sha256" not in status:
+        raise UsageError(f"{path} has no final policy: its status is {status['status']!r}")
+    prepared = _prepare(dict(record.config), path)
+    import jax
+
+    from rlbench.seeding import run_streams
+    from rlbench.state import restore_state, state_hash
+
+    file = path / "policy.safetensors"
+    try:
+        arrays = load(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except SafetensorError as error:
+        raise UsageError(f"{file} is not a safetensors file: {error}") from None
+    if state_hash(arrays) != status["state_sha256"]:
+        raise UsageError(f"{file} is not the state that status.json names: its sha256 is another")
+    streams = run_streams(prepared.config.seed)
+    like = jax.eval_shape(lambda: prepared.algorithm.init(prepared.task, streams))
+    return prepared, restore_state(like, arrays)
 
 
 def _prepare(data: dict[str, Any], path: Path) -> "Prepared":
-    """The run's environment, network and algorithm once more."""
     from rlbench import registry
     from rlbench.config import SCHEMA as RUN_SCHEMA
     from rlbench.config import RunConfig, build
@@ -155,26 +147,49 @@ def _prepare(data: dict[str, Any], path: Path) -> "Prepared":
     return runner.prepare(config)
 
 
-def _final_state(prepared: "Prepared", path: Path, sha256: str) -> Any:
-    """The state in `policy.safetensors`, if it is the one that status.json names."""
-    import jax
+def export_state(
+    prepared: "Prepared",
+    state: Any,
+    *,
+    final_return: FinalReturn,
+    trained: dict[str, Any],
+    provenance: dict[str, Any],
+    state_sha256: str,
+) -> ExportedPolicy:
+    """The policy of an algorithm's state, and its card.
 
-    from rlbench.seeding import run_streams
-    from rlbench.state import restore_state, state_hash
+    Raises:
+        UsageError: the agent does not play with the shared network.
+    """
+    from rlbench.algorithm import PlaysNetwork
+    from rlbench.replay import space_of
 
-    file = path / "policy.safetensors"
-    try:
-        arrays = load(file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None
-    except SafetensorError as error:
-        raise UsageError(f"{file} is not a safetensors file: {error}") from None
-    if state_hash(arrays) != sha256:
-        raise UsageError(f"{file} is not the final state of {path}: its sha256 is another")
-    init = prepared.algorithm.init
-    streams = run_streams(prepared.config.seed)
-    like = jax.eval_shape(lambda: init(prepared.task, streams))
-    return restore_state(like, arrays)
+    config, spec = prepared.config, prepared.task.env.spec
+    if not isinstance(prepared.algorithm, PlaysNetwork):
+        raise UsageError(
+            f"agent {config.algo!r} does not play with the shared policy network, so there is no "
+            "policy to export"
+        )
+    tensors, clip = _tensors(*prepared.algorithm.network(prepared.task, state))
+    observation, action = space_of(spec.observation), space_of(spec.action)
+    card = Card(
+        schema=SCHEMA,
+        env=spec.id,
+        max_steps=spec.max_steps,
+        algo=config.algo,
+        seed=config.seed,
+        network=config.network,
+        observation=observation,
+        action=action,
+        observation_clip=clip,
+        how_to_act=_how_to_act(observation, action, config.network.activation, clip),
+        final_return=final_return,
+        trained=trained,
+        provenance=provenance,
+        state_sha256=state_sha256,
+        weights_sha256=hashlib.sha256(save(tensors)).hexdigest(),
+    )
+    return ExportedPolicy(card, tensors)
 
 
 def _tensors(params: "Params", moments: Any) -> tuple[Tensors, float | None]:
