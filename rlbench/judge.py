@@ -22,7 +22,7 @@ from rlbench.display import duration, quantity
 from rlbench.errors import UsageError
 from rlbench.exported import ExportedPolicy, is_export, read_export
 from rlbench.flags import flag, parse_flags
-from rlbench.options import set_up_jax, whole
+from rlbench.options import check_device, set_up_jax, whole
 from rlbench.verdict import Verdict, show, to_json
 
 QUIET_SECONDS, PLAIN_SECONDS = 2.0, 10.0
@@ -132,7 +132,6 @@ def hear(policy: ExportedPolicy, env: str, episodes: int, seed: int) -> Verdict:
         returns, lengths = judge.play(episodes, seed, line.tell)
     seconds = time.monotonic() - start
     played = sample(returns)
-    difference = interval_of_difference(played, run)
     return Verdict(
         env=judge.id,
         library=judge.library,
@@ -145,8 +144,8 @@ def hear(policy: ExportedPolicy, env: str, episodes: int, seed: int) -> Verdict:
         run=run,
         run_interval=interval_of_mean(run),
         difference=played.mean - run.mean,
-        difference_interval=difference,
-        agree=agree(difference),
+        difference_interval=interval_of_difference(played, run),
+        agree=agree(played, run),
         notes=notes,
     )
 
@@ -164,7 +163,7 @@ def find_judge(policy: ExportedPolicy, env: str) -> tuple[Judge, list[str]]:
         judge = registry.resolve(table["judge"][library]["make"])(name, policy)
     else:
         entry = registry.find_env(env)
-        set_up_jax({}, entry)
+        check_device(entry, set_up_jax({}, entry))
         from rlbench.replay import Replay
 
         judge = Replay(policy, entry)

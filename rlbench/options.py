@@ -245,6 +245,19 @@ def set_up_jax(given: dict[str, Any], entry: registry.EnvEntry) -> str:
     return found
 
 
+def check_device(entry: registry.EnvEntry, device: str) -> None:
+    """Refuses what takes too long on a CPU to be of use.
+
+    Raises:
+        UsageError: offers the other backends.
+    """
+    if device == "cpu" and entry.backend in entry.only_accelerator:
+        raise UsageError(
+            f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
+            f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
+        )
+
+
 def resolve(options: RunOptions) -> RunConfig:
     """The complete configuration; imports jax.
 
@@ -253,11 +266,7 @@ def resolve(options: RunOptions) -> RunConfig:
     """
     given, entry, agent = merge(options)
     device = given["device"] = set_up_jax(given, entry)
-    if device == "cpu" and entry.backend in entry.only_accelerator:
-        raise UsageError(
-            f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
-            f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
-        )
+    check_device(entry, device)
     _settings(options, given, entry.id, agent, device)
     if "block_lanes" not in given:
         # A CPU wants blocks that stay in its cache; an accelerator the whole population at once.

@@ -29,7 +29,7 @@ class Verdict:
         run_interval: 95 %, of its mean.
         difference: of the means, played minus run.
         difference_interval: Welch's, 95 %.
-        agree: whether that holds zero.
+        agree: whether that holds zero, rounding apart.
         notes: where the two versions of the task are known to differ.
     """
 
