@@ -151,6 +151,11 @@ class EvolutionStrategy:
         """The mean policy's mode."""
         return task.policy.mode(task.policy.apply(state.params, self._see(state, obs)))
 
+    def network(self, task: Task, state: ESState) -> tuple[Params, Moments | None]:
+        """The mean's weights."""
+        discrete = isinstance(task.env.spec.observation, Discrete)
+        return state.params, state.moments if self.normalize_observations and not discrete else None
+
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""
         if self.unroll:

@@ -198,6 +198,11 @@ class EvosaxAgent:
         obs = see(state.moments, obs, self.normalize_observations)
         return task.policy.mode(task.policy.apply(self.weights(task, state), obs))
 
+    def network(self, task: Task, state: EvosaxState) -> tuple[Params, Moments | None]:
+        """`weights`."""
+        on = self.normalize_observations and not isinstance(task.env.spec.observation, Discrete)
+        return self.weights(task, state), state.moments if on else None
+
     def step(self, task: Task, state: EvosaxState) -> tuple[EvosaxState, Metrics]:
         """One generation: ask, play, tell. One without a mean begins by playing where it starts."""
         es, params = strategy = self._strategy(task)

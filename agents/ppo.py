@@ -141,6 +141,11 @@ class PPO:
         obs = see(state.moments, obs, self.normalize_observations)
         return task.policy.mode(task.policy.apply(state.params["policy"], obs))
 
+    def network(self, task: Task, state: PPOState) -> tuple[Params, Moments | None]:
+        """The actor's weights."""
+        on = self.normalize_observations and not isinstance(task.env.spec.observation, Discrete)
+        return state.params["policy"], state.moments if on else None
+
     def step(self, task: Task, state: PPOState) -> tuple[PPOState, Metrics]:
         """Collects a segment of every lane, and learns from it."""
         queues, each = task.blocks.lockstep(self.num_envs)

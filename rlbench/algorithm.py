@@ -5,17 +5,18 @@ seconds, bytes and returns are the engine's business (`rlbench.runner`).
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array
 
 from rlbench.blocks import Blocks
 from rlbench.env import AnyEnv
+from rlbench.normalizer import Moments
 from rlbench.policy import Policy
 from rlbench.rollout import Episodes, play
 from rlbench.seeding import Streams
-from rlbench.types import Action, Key, Metrics, Obs
+from rlbench.types import Action, Key, Metrics, Obs, Params
 
 State = TypeVar("State")
 
@@ -50,6 +51,19 @@ class Algorithm(Protocol[State]):
 
 
 AnyAlgorithm = Algorithm[Any]
+
+
+@runtime_checkable
+class PlaysNetwork(Protocol):
+    """What an algorithm may have besides: its `act` is the shared network's mode, so that its
+    policy can leave the harness (`rlbench export`).
+    """
+
+    def network(self, task: Task, state: Any) -> tuple[Params, Moments | None]:
+        """The weights of the shared network whose mode `act` is, and the moments its observations
+        are normalised by; None if they are not.
+        """
+        ...
 
 
 def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Episodes:

@@ -1,4 +1,4 @@
-"""The command line: `rlbench run`, `rlbench list`, `rlbench show`, `rlbench bench`.
+"""The command line: `rlbench run`, `list`, `show`, `export`, `play` and `bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
 diverged, 4 it was interrupted.
@@ -21,6 +21,8 @@ COMMANDS = {
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
     "check": "check NAME: hold an agent or an environment, yours too, to the contract",
+    "export": "export RUN: its policy as safetensors, with a card that says how to play it",
+    "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
@@ -138,6 +140,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             from rlbench.bench.options import bench_command
 
             return bench_command(rest, f"{prog} bench")
+        if command == "export":
+            from rlbench.export import export_command
+
+            return export_command(rest, f"{prog} export")
+        if command == "play":
+            from rlbench.judge import play_command
+
+            return play_command(rest, f"{prog} play")
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except UsageError as error:
         print(f"rlbench: {error}", file=sys.stderr)

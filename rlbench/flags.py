@@ -2,13 +2,18 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 import tyro
 
 from rlbench.errors import UsageError, nearest
 
 T = TypeVar("T")
+
+
+def flag(value: str, hint: str) -> Any:
+    """How the help shows a flag: its value, and its default in words."""
+    return tyro.conf.arg(metavar=value or None, help_behavior_hint=f"({hint})" if hint else "")
 
 
 def parse_flags(cls: type[T], argv: Sequence[str], prog: str) -> T:
@@ -26,6 +31,11 @@ def parse_flags(cls: type[T], argv: Sequence[str], prog: str) -> T:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if unknown:
-        flags = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(cast(Any, cls))]
+        hints = get_type_hints(cls, include_extras=True)
+        flags = [
+            "--" + f.name.replace("_", "-")
+            for f in dataclasses.fields(cast(Any, cls))
+            if tyro.conf.Positional not in getattr(hints[f.name], "__metadata__", ())
+        ]
         raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
     return options

@@ -53,10 +53,18 @@ def see(moments: Moments, obs: Array, on: bool) -> Array:
     return normalize(moments, obs)
 
 
-def normalize(moments: Moments, obs: Float[Array, "... D"]) -> Float[Array, "... D"]:
-    """(obs - mean) / std, clipped; the identity (but for the clip) before anything was seen."""
+def scaling(moments: Moments) -> tuple[Float[Array, "... D"], Float[Array, "... D"]]:
+    """What is subtracted and what is then multiplied: mean and 1 / std, or 0 and 1 before anything
+    was seen.
+    """
     seen = moments.n > 1
     variance = jnp.where(seen, moments.m2 / jnp.maximum(moments.n, 1.0), 1.0)
     # A constant feature has no spread; the floor keeps float noise in it from being blown up.
     scale = jax.lax.rsqrt(jnp.maximum(variance, 1e-6))
-    return jnp.clip((obs - jnp.where(seen, moments.mean, 0.0)) * scale, -CLIP, CLIP)
+    return jnp.where(seen, moments.mean, 0.0), scale
+
+
+def normalize(moments: Moments, obs: Float[Array, "... D"]) -> Float[Array, "... D"]:
+    """(obs - mean) / std, clipped; the identity (but for the clip) before anything was seen."""
+    mean, scale = scaling(moments)
+    return jnp.clip((obs - mean) * scale, -CLIP, CLIP)

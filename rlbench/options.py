@@ -246,6 +246,19 @@ def set_up_jax(given: dict[str, Any], host_devices: int) -> str:
     return found
 
 
+def check_device(entry: registry.EnvEntry, device: str) -> None:
+    """Refuses what takes too long on a CPU to be of use.
+
+    Raises:
+        UsageError: offers the other backends.
+    """
+    if device == "cpu" and entry.backend in entry.only_accelerator:
+        raise UsageError(
+            f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
+            f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
+        )
+
+
 def resolve(options: RunOptions) -> RunConfig:
     """The complete configuration; imports jax.
 
@@ -254,11 +267,7 @@ def resolve(options: RunOptions) -> RunConfig:
     """
     given, entry, agent = merge(options)
     device = given["device"] = set_up_jax(given, entry.host_devices)
-    if device == "cpu" and entry.backend in entry.only_accelerator:
-        raise UsageError(
-            f"env {entry.id!r} is refused on a CPU, where it takes minutes a second of play; "
-            f"choose from {', '.join(b for b in entry.backends if b != entry.backend)}"
-        )
+    check_device(entry, device)
     from rlbench import contract
 
     if entry.plugin:  # after jax's flags are set: to import it may well start jax

@@ -1,4 +1,4 @@
-"""An algorithm's state as named arrays, and back."""
+"""An algorithm's state as arrays with names: what a run directory keeps of it, and the way back."""
 
 import hashlib
 from typing import Any
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlbench.errors import UsageError
+from rlbench.seeding import IMPL
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -16,7 +17,7 @@ def _is_key(x: Any) -> bool:
     return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
-def _name(path: Any) -> str:
+def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
@@ -24,7 +25,7 @@ def state_arrays(state: Any) -> Arrays:
     """Every array of a state by its path; keys as their counter words."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {
-        _name(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in leaves
+        _path(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in leaves
     }
 
 
@@ -38,31 +39,36 @@ def state_hash(arrays: Arrays) -> str:
 
 
 def restore_state(like: Any, arrays: Arrays) -> Any:
-    """The state whose `state_arrays` these are.
+    """The inverse of `state_arrays`.
 
     Args:
-        like: a state of the same structure, or `jax.eval_shape`'s of it.
-        arrays: by path.
+        like: the state's structure, as `jax.eval_shape` of the algorithm's `init` returns it.
+        arrays: every array by its path.
+
+    Returns:
+        The state.
 
     Raises:
-        UsageError: names, shapes or types are not those of `like`.
+        UsageError: names, shapes or types are not those of `like`; says which.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(like)
-    names = {_name(path) for path, _ in leaves}
-    if names != set(arrays):
-        odd = ", ".join(sorted(names ^ set(arrays))[:5])
-        raise UsageError(f"these are not the arrays of this state: {odd} is in one of them only")
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    wanted = {_path(path): x for path, x in leaves}
+    for name in sorted(wanted.keys() ^ arrays.keys()):
+        raise UsageError(
+            f"the state lacks {name!r}"
+            if name in wanted
+            else f"the state has no place for {name!r}"
+        )
+    restored = [_restored(name, x, arrays[name]) for name, x in wanted.items()]
+    return jax.tree_util.tree_unflatten(structure, restored)
 
-    def leaf(path: Any, x: Any) -> Any:
-        found = arrays[_name(path)]
-        shape = jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
-        if found.shape != shape.shape or found.dtype != shape.dtype:
-            raise UsageError(
-                f"{_name(path)} of this state is {shape.dtype}{list(shape.shape)}, not "
-                f"{found.dtype}{list(found.shape)}"
-            )
-        if _is_key(x):
-            return jax.random.wrap_key_data(jnp.asarray(found), impl=jax.random.key_impl(x))
-        return jnp.asarray(found)
 
-    return jax.tree_util.tree_map_with_path(leaf, like)
+def _restored(name: str, like: Any, array: np.ndarray[Any, Any]) -> Any:
+    words = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
+    if array.shape != words.shape or array.dtype != words.dtype:
+        raise UsageError(
+            f"{name!r} of the state must be {words.dtype} of shape {words.shape}, not "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    restored = jnp.asarray(array)
+    return jax.random.wrap_key_data(restored, impl=IMPL) if _is_key(like) else restored

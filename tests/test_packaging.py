@@ -32,7 +32,7 @@ def test_the_wheel_holds_code_and_data_of_every_folder(wheel):
         prefix = "rlbench/" if folder == "rlbench" else f"rlbench/{folder}/"
         for file in (ROOT / folder).glob("*.py"):
             assert prefix + file.name in names
-    for data in ("envs/envs.toml", "envs/scores.toml", "agents/agents.toml"):
+    for data in ("envs/envs.toml", "envs/judges.toml", "envs/scores.toml", "agents/agents.toml"):
         assert f"rlbench/{data}" in names
     assert {"rlbench/agents/settings/paper.toml", "rlbench/agents/settings/laptop.toml"} <= names
 

@@ -1,0 +1,235 @@
+"""`rlbench export RUN`: the policy of a run directory, as files that need neither rlbench nor jax.
+
+The final state is restored by path into the structure that the algorithm's `init` would make,
+checked against the run's status.json, and asked for its network.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from rlbench import store
+from rlbench.card import SCHEMA, Card, FinalReturn, Space
+from rlbench.errors import UsageError
+from rlbench.exported import CARD, WEIGHTS, ExportedPolicy, Tensors
+from rlbench.flags import flag, parse_flags
+
+if TYPE_CHECKING:
+    from rlbench.prepare import Prepared
+    from rlbench.types import Params
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write the policy of a run as safetensors, with a card that says how to play it."""
+
+    run: Annotated[str, tyro.conf.Positional, flag("RUN", "required")] = ""
+    """A run directory."""
+    out: Annotated[str, flag("DIR", "default: RUN/export")] = ""
+    """Directory for policy.json and policy.safetensors."""
+    overwrite: Annotated[bool, flag("", "")] = False
+    """Replace an export that is there."""
+
+
+def export_command(argv: Sequence[str], prog: str) -> int:
+    """`export`: restores, checks, writes."""
+    options = parse_flags(ExportOptions, argv, prog)
+    if not options.run:
+        raise UsageError("say which run directory: `rlbench export RUN`")
+    out = Path(options.out) if options.out else Path(options.run) / "export"
+    check_writable(out, options.overwrite)
+    policy = export_run(Path(options.run))
+    write_export(policy, out)
+    card, final = policy.card, policy.card.final_return
+    print(
+        f"{card.algo} of {card.env}, seed {card.seed}, network {card.network}: return "
+        f"{final.mean:,.5g} ± {final.std:,.3g} over {final.episodes} episodes\nwritten to {out}"
+    )
+    return 0
+
+
+def check_writable(out: Path, overwrite: bool) -> None:
+    """Refuses a folder that holds an export, or that could not be made.
+
+    Raises:
+        UsageError: says which, and what to do.
+    """
+    taken = [name for name in (CARD, WEIGHTS) if (out / name).exists()]
+    if taken and not overwrite:
+        raise UsageError(f"{out / taken[0]} exists; --overwrite replaces it, --out goes elsewhere")
+    store.check_writable(out, True, "")
+
+
+def write_export(policy: ExportedPolicy, out: Path) -> None:
+    """Writes both files, the card last.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    text = store.to_json(policy.card.to_json(), indent=2) + "\n"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        store.replace_file(out / WEIGHTS, save(policy.tensors))
+        store.replace_file(out / CARD, text.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror}") from None
+
+
+def export_run(path: Path) -> ExportedPolicy:
+    """The final policy of a run directory; imports jax.
+
+    Raises:
+        UsageError: it is not one, it has no final state, its files do not belong to each other, or
+            its agent does not play with the shared network.
+    """
+    record = store.read_run(path)
+    prepared, state = restore_run(record)
+    status, final = record.status, record.evaluations[-1]
+    told = ("status", "simulated_env_steps", "live_env_steps", "updates", "train_seconds")
+    return export_state(
+        prepared,
+        state,
+        final_return=FinalReturn(final["return_mean"], final["return_std"], len(final["returns"])),
+        trained={name: status[name] for name in told},
+        provenance={name: record.provenance.get(name) for name in ("commit", "dirty", "versions")},
+        state_sha256=status["state_sha256"],
+    )
+
+
+def restore_run(record: store.RunRecord) -> tuple["Prepared", Any]:
+    """A run's environment, network and algorithm once more, and its final state.
+
+    Raises:
+        UsageError: it has no final state that was evaluated, or another than status.json names.
+    """
+    status, path = record.status, record.path
+    if status["status"] not in ("ok", "interrupted") or "state_sha256" not in status:
+        raise UsageError(f"{path} has no final policy: its status is {status['status']!r}")
+    prepared = _prepare(dict(record.config), path)
+    import jax
+
+    from rlbench.seeding import run_streams
+    from rlbench.state import restore_state, state_hash
+
+    file = path / "policy.safetensors"
+    try:
+        arrays = load(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except SafetensorError as error:
+        raise UsageError(f"{file} is not a safetensors file: {error}") from None
+    if state_hash(arrays) != status["state_sha256"]:
+        raise UsageError(f"{file} is not the state that status.json names: its sha256 is another")
+    streams = run_streams(prepared.config.seed)
+    like = jax.eval_shape(lambda: prepared.algorithm.init(prepared.task, streams))
+    return prepared, restore_state(like, arrays)
+
+
+def _prepare(data: dict[str, Any], path: Path) -> "Prepared":
+    from rlbench import registry
+    from rlbench.config import SCHEMA as RUN_SCHEMA
+    from rlbench.config import RunConfig, build
+    from rlbench.options import set_up_jax
+
+    if data.pop("schema", None) != RUN_SCHEMA:
+        raise UsageError(f"{path} is of another schema than {RUN_SCHEMA}")
+    config = build(RunConfig, data, f"key of {path / 'config.json'}")
+    set_up_jax({}, registry.find_env(config.env).host_devices)
+    from rlbench.prepare import prepare
+
+    return prepare(config)
+
+
+def export_state(
+    prepared: "Prepared",
+    state: Any,
+    *,
+    final_return: FinalReturn,
+    trained: dict[str, Any],
+    provenance: dict[str, Any],
+    state_sha256: str,
+) -> ExportedPolicy:
+    """The policy of an algorithm's state, and its card.
+
+    Raises:
+        UsageError: the agent does not play with the shared network.
+    """
+    from rlbench.algorithm import PlaysNetwork
+    from rlbench.replay import space_of
+
+    config, spec = prepared.config, prepared.task.env.spec
+    if not isinstance(prepared.algorithm, PlaysNetwork):
+        raise UsageError(
+            f"agent {config.algo!r} does not play with the shared policy network, so there is no "
+            "policy to export"
+        )
+    tensors, clip = _tensors(*prepared.algorithm.network(prepared.task, state))
+    observation, action = space_of(spec.observation), space_of(spec.action)
+    card = Card(
+        schema=SCHEMA,
+        env=spec.id,
+        max_steps=spec.max_steps,
+        algo=config.algo,
+        seed=config.seed,
+        network=config.network,
+        observation=observation,
+        action=action,
+        observation_clip=clip,
+        how_to_act=_how_to_act(observation, action, config.network.activation, clip),
+        final_return=final_return,
+        trained=trained,
+        provenance=provenance,
+        state_sha256=state_sha256,
+        weights_sha256=hashlib.sha256(save(tensors)).hexdigest(),
+    )
+    return ExportedPolicy(card, tensors)
+
+
+def _tensors(params: "Params", moments: Any) -> tuple[Tensors, float | None]:
+    """The network's arrays by their names in an export, and the clip of normalised observations."""
+    from rlbench.normalizer import CLIP, scaling
+    from rlbench.state import state_arrays
+
+    tensors = {name: np.ascontiguousarray(x) for name, x in state_arrays(params).items()}
+    if moments is not None:
+        mean, scale = scaling(moments)
+        tensors |= {"normalizer.mean": np.asarray(mean), "normalizer.scale": np.asarray(scale)}
+    return tensors, None if moments is None else CLIP
+
+
+ACTIVATIONS = {
+    "pqn": "pqn(x) = max(0, (x - mean(x)) / sqrt(var(x) + 1e-5)), over the features",
+    "tanh": "tanh",
+    "relu": "relu(x) = max(0, x)",
+}
+
+
+def _how_to_act(
+    observation: Space, action: Space, activation: str, clip: float | None
+) -> tuple[str, ...]:
+    """The computation, a sentence a step."""
+    steps = ["All in float32."]
+    if observation.kind == "discrete":
+        steps.append(f"x = one-hot code of the observation, of size {observation.size}.")
+    elif clip is None:
+        steps.append("x = the observation, flattened in row-major order.")
+    else:
+        steps.append(
+            "x = (observation - normalizer.mean) * normalizer.scale, the observation flattened in "
+            f"row-major order; then clipped to [-{clip:g}, {clip:g}]."
+        )
+    steps.append("For every layer N from 0 on: x = layers.N.w @ x + layers.N.b.")
+    steps.append(f"After every layer but the last: x = activation(x); {ACTIVATIONS[activation]}.")
+    if action.kind == "discrete":
+        steps.append("The action is the index of the largest x, the first of equals.")
+    else:
+        steps.append("The action is low + (clip(x, -1, 1) + 1) / 2 * (high - low), by dimension.")
+        steps.append("log_std is of the Gaussian around x that training may have sampled from.")
+    return tuple(steps)

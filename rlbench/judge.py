@@ -1,0 +1,213 @@
+"""`rlbench play`: an exported policy in another library's version of its task, or in ours, and
+whether it scores there what its run says.
+
+Exit status 0 says that it played; whether the two agree is for the reader, as one comparison of
+twenty of equals is outside its 95 % interval.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import tyro
+from rich.console import Console
+from rich.status import Status
+
+from rlbench import registry, store
+from rlbench.comparison import Sample, agree, interval_of_difference, interval_of_mean, sample
+from rlbench.display import duration, quantity
+from rlbench.errors import UsageError
+from rlbench.exported import ExportedPolicy, is_export, read_export
+from rlbench.flags import flag, parse_flags
+from rlbench.options import check_device, set_up_jax, whole
+from rlbench.verdict import Verdict, show, to_json
+
+QUIET_SECONDS, PLAIN_SECONDS = 2.0, 10.0
+"""No progress before the first; without a terminal, a line every so many seconds."""
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Play complete episodes with a run's final policy, and hold its score against the run's."""
+
+    run: Annotated[str, tyro.conf.Positional, flag("RUN", "required")] = ""
+    """A run directory, or an export."""
+    env: Annotated[str, flag("ENV", "default: the policy's own")] = ""
+    """Where: one of `rlbench list envs`, or Gymnasium's own, such as gymnasium/CartPole-v1."""
+    episodes: Annotated[str, flag("INT", "default: 100")] = "100"
+    """Complete episodes."""
+    seed: Annotated[str, flag("INT", "default: 0")] = "0"
+    """Of the first start state; never one of the run's evaluation."""
+    out: Annotated[str, flag("FILE", "default: none")] = ""
+    """JSON file for every episode's return and the comparison."""
+    overwrite: Annotated[bool, flag("", "")] = False
+    """Replace that file."""
+
+
+class Judge(Protocol):
+    """Another library's version of a task."""
+
+    id: str
+    library: str
+    max_steps: int | None
+
+    def play(
+        self, episodes: int, seed: int, tell: Callable[[int, int], None]
+    ) -> tuple[list[float], list[int]]:
+        """Undiscounted returns and lengths of complete episodes."""
+        ...
+
+
+def play_command(argv: Sequence[str], prog: str) -> int:
+    """`play`: plays, compares, shows."""
+    options = parse_flags(PlayOptions, argv, prog)
+    if not options.run:
+        raise UsageError("say which run directory or export: `rlbench play RUN`")
+    episodes, seed = whole(options.episodes, "--episodes"), whole(options.seed, "--seed")
+    if episodes < 1:
+        raise UsageError(f"--episodes must be at least 1, not {episodes}")
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"--seed must be an integer from 0 to 2^31 - 1, not {seed}")
+    out = _checked_out(options)
+    policy = read_policy(Path(options.run))
+    verdict = hear(policy, options.env or policy.card.env, episodes, seed)
+    show(policy.card, verdict)
+    if out:
+        store.replace_file(
+            out, (store.to_json(to_json(policy.card, verdict), indent=2) + "\n").encode()
+        )
+        print(f"written to {out}")
+    return 0
+
+
+def _checked_out(options: PlayOptions) -> Path | None:
+    if not options.out:
+        return None
+    out = Path(options.out)
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; --out takes a file")
+    if out.exists() and not options.overwrite:
+        raise UsageError(f"{out} exists; --overwrite replaces it")
+    if not out.parent.exists():
+        raise UsageError(f"cannot write to {out}: there is no folder {out.parent}")
+    store.check_writable(out.parent, True, "")
+    return out
+
+
+def read_policy(path: Path) -> ExportedPolicy:
+    """The policy of an export, or of a run directory (which takes jax).
+
+    Raises:
+        UsageError: it is neither, or damaged.
+    """
+    if is_export(path):
+        return read_export(path)
+    if not (path / "config.json").exists():
+        raise UsageError(f"{path} is neither a run directory nor an export of one")
+    from rlbench.export import export_run
+
+    return export_run(path)
+
+
+def hear(policy: ExportedPolicy, env: str, episodes: int, seed: int) -> Verdict:
+    """Plays in one environment, and compares with the run's final evaluation.
+
+    Args:
+        policy: who plays.
+        env: an environment of ours, or `<judge>/<its name>`.
+        episodes: complete ones.
+        seed: of the first.
+
+    Raises:
+        UsageError: no such environment, or its spaces are not the policy's.
+    """
+    final = policy.card.final_return
+    run = Sample(final.mean, final.std, final.episodes)
+    judge, notes = find_judge(policy, env)
+    line, start = Line(episodes), time.monotonic()
+    with line.shown():
+        returns, lengths = judge.play(episodes, seed, line.tell)
+    seconds = time.monotonic() - start
+    played = sample(returns)
+    return Verdict(
+        env=judge.id,
+        library=judge.library,
+        seed=seed,
+        returns=returns,
+        lengths=lengths,
+        seconds=seconds,
+        played=played,
+        played_interval=interval_of_mean(played),
+        run=run,
+        run_interval=interval_of_mean(run),
+        difference=played.mean - run.mean,
+        difference_interval=interval_of_difference(played, run),
+        agree=agree(played, run),
+        notes=notes,
+    )
+
+
+def find_judge(policy: ExportedPolicy, env: str) -> tuple[Judge, list[str]]:
+    """Where it is played, and how that is known to differ from where it was trained.
+
+    Raises:
+        UsageError: no such environment, or its spaces are not the policy's.
+    """
+    table, card = registry.read_table("rlbench.envs", "judges.toml"), policy.card
+    library, _, name = env.partition("/")
+    judge: Judge
+    if library in table["judge"]:
+        judge = registry.resolve(table["judge"][library]["make"])(name, policy)
+    else:
+        entry = registry.find_env(env)
+        check_device(entry, set_up_jax({}, entry.host_devices))
+        from rlbench.replay import Replay
+
+        judge = Replay(policy, entry)
+    pair = (card.env, judge.id)
+    notes = [row["note"] for row in table["differs"] if (row["env"], row["judge"]) == pair]
+    if judge.max_steps != card.max_steps:
+        notes.append(
+            f"an episode has at most {judge.max_steps} env steps in {judge.id}, and "
+            f"{card.max_steps} in {card.env}"
+        )
+    return judge, notes
+
+
+class Line:
+    """Progress on stderr of what takes longer than two seconds: a live line on a terminal, a line
+    every ten seconds elsewhere.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        """Starts the clock."""
+        self._episodes, self._start = episodes, time.monotonic()
+        self._due = QUIET_SECONDS
+        self._console = Console(stderr=True, highlight=False)
+        self._status: Status | None = None
+        if self._console.is_terminal:
+            self._status = self._console.status("playing")
+
+    def shown(self) -> AbstractContextManager[object]:
+        """While it is to be seen."""
+        return self._status or nullcontext()
+
+    def tell(self, done: int, steps: int) -> None:
+        """That so many episodes have ended, after so many env steps; 0 and 0: compiling."""
+        seconds = time.monotonic() - self._start
+        if steps and seconds < self._due:
+            return
+        text = f"compiling, then {self._episodes} episodes"
+        if steps:
+            left = duration(seconds * (self._episodes / done - 1)) if done else "-"
+            rate = f"{quantity(steps / seconds)} steps/s"
+            text = f"{done}/{self._episodes} episodes · {rate} · ETA {left}"
+        if self._status:
+            self._due = seconds
+            self._status.update(text)
+        else:
+            self._due = seconds + PLAIN_SECONDS
+            self._console.print(text, markup=False)
