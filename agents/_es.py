@@ -116,7 +116,8 @@ class EvolutionStrategy:
         """
         return task.blocks.fitting(self.lanes[1], self._noise_bytes(task))
 
-    def _horizon(self, task: Task) -> int:
+    def horizon(self, task: Task) -> int:
+        """Env steps after which a training episode is cut."""
         limit = task.env.spec.max_steps
         return min(limit, self.episode_steps) if self.episode_steps else limit
 
@@ -128,7 +129,7 @@ class EvolutionStrategy:
         blocks = self.blocks(task)
         queues, pairs = blocks.split(self.pop_size // 2, of_pair)
         items = pairs * of_pair // together
-        return queues * blocks.most_steps(items, together, self._horizon(task))
+        return queues * blocks.most_steps(items, together, self.horizon(task))
 
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
@@ -233,7 +234,7 @@ class EvolutionStrategy:
             task.env,
             lambda member, obs, keys: self.choose(task, state, member, obs, keys),
             keys,
-            horizon=self._horizon(task),
+            horizon=self.horizon(task),
             slots=slots,
             load=lambda items: self.members(noise, items, sigma),
             reference=state.moments.mean if self.normalize_observations else None,

@@ -17,7 +17,8 @@ An episode that ends within an unroll is followed by a fresh one at once. That o
 this generation's noise: it is paid for under k = g, and the earlier k for what came before the end.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,11 @@ from rlbench.agents import _perturbation as noises
 from rlbench.agents._es_state import ESState
 from rlbench.agents._fitness import EPSILON
 from rlbench.algorithm import Task
-from rlbench.env import Discrete
+from rlbench.env import AnyEnv, Discrete, TimeStep
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, moments_of, no_moments
 from rlbench.segments import Lanes, Segment, collect, start
-from rlbench.types import Key, Metrics, Params
+from rlbench.types import Action, Key, Metrics, Obs, Params
 
 if TYPE_CHECKING:
     from rlbench.agents._es import EvolutionStrategy
@@ -75,8 +76,33 @@ def check(es: "EvolutionStrategy") -> None:
         raise UsageError(
             f"unroll needs fresh noise every generation, noise_reuse=1, not {es.noise_reuse}"
         )
-    if es.episode_steps:
-        raise UsageError("unroll cannot be combined with episode_steps: set one of them to 0")
+
+
+class _Cut:
+    """The environment with a shorter time limit; its state also counts an episode's steps."""
+
+    def __init__(self, env: AnyEnv, steps: int) -> None:
+        """Episodes are truncated after so many env steps."""
+        self._env, self._steps, self.spec = env, steps, env.spec
+
+    def reset(self, key: Key) -> tuple[tuple[Any, Array], Obs]:
+        """As it was."""
+        state, obs = self._env.reset(key)
+        return (state, jnp.zeros((), jnp.int32)), obs
+
+    def step(
+        self, key: Key, state: tuple[Any, Array], action: Action
+    ) -> tuple[tuple[Any, Array], TimeStep]:
+        """As it was, but for `truncated`."""
+        inner, now = self._env.step(key, state[0], action)
+        steps = state[1] + 1
+        truncated = now.truncated | ((steps >= self._steps) & ~now.terminated)
+        return (inner, steps), now._replace(truncated=truncated)
+
+
+def _cut(es: "EvolutionStrategy", task: Task) -> Task:
+    steps = es.horizon(task)
+    return task if steps == task.env.spec.max_steps else replace(task, env=_Cut(task.env, steps))
 
 
 def begin(es: "EvolutionStrategy", task: Task, train: Key) -> Unrolls:
@@ -90,13 +116,14 @@ def begin(es: "EvolutionStrategy", task: Task, train: Key) -> Unrolls:
     shape = (pairs, 2, episodes)
     pair, _, episode = (jnp.broadcast_to(x, shape) for x in jnp.indices(shape, sparse=True))
     keys = jax.vmap(lane_key)(pair.reshape(-1), episode.reshape(-1))
-    lanes = jax.jit(lambda keys: start(task.env, keys))(keys)
+    env = _cut(es, task).env
+    lanes = jax.jit(lambda keys: start(env, keys))(keys)
     return Unrolls(lanes, jnp.zeros(keys.shape, jnp.int32))
 
 
 def step(es: "EvolutionStrategy", task: Task, state: ESState) -> tuple[ESState, Metrics]:
     """One generation: `unroll` steps of every lane, and an update."""
-    pairs, of_pair = es.pop_size // 2, es.lanes[0]
+    task, pairs, of_pair = _cut(es, task), es.pop_size // 2, es.lanes[0]
     queues, size = task.blocks.lockstep(pairs, of_pair)
     ids = jnp.arange(pairs).reshape(queues, size)
     sigma = es.sigma * es.sigma_decay**state.generation

@@ -187,6 +187,16 @@ def test_unrolls_as_long_as_episodes_are_plain_generations(kind):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
+def test_episodes_are_cut_where_the_settings_say():
+    params = []
+    for env, cut in ((Ramp(steps=6), 4), (Ramp(steps=4), 0)):
+        algorithm = es(OpenES, pop_size=8, unroll=3, learning_rate=0.1, episode_steps=cut)
+        params.append(generations(algorithm, task_on(env, lanes=8), 4)[0][-1].params)
+    for x, y in zip(*map(jax.tree.leaves, params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-8)
+    assert np.any(params[0]["layers"][0]["b"] != 0.0)
+
+
 @pytest.mark.parametrize("env", [Drift(), Match()], ids=lambda env: env.spec.id)
 def test_one_and_two_devices_give_the_same_bits(env):
     states = []
@@ -219,7 +229,6 @@ def test_every_step_is_live_and_counted():
         ({"unroll": -1}, "unroll must be at least 0"),
         ({"unroll": 5, "rank_transform": True}, "cannot be combined with rank_transform"),
         ({"unroll": 5, "noise_reuse": 2}, "fresh noise every generation, noise_reuse=1, not 2"),
-        ({"unroll": 5, "episode_steps": 10}, "cannot be combined with episode_steps"),
     ],
 )
 def test_options_that_would_be_another_estimate_are_refused(settings, words):
