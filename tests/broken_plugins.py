@@ -136,6 +136,14 @@ class RaisesLate(Good):
 
 
 @dataclass(frozen=True)
+class OtherNetwork(Good):
+    """Exports a network that it does not play."""
+
+    def network(self, task, state):
+        return task.policy.init(jax.random.key(7)), None
+
+
+@dataclass(frozen=True)
 class NoAct:
     episodes: int = 8
 

@@ -236,7 +236,7 @@ def test_a_good_environment_of_others_says_what_to_spend_on_it():
 
 def test_check_tells_pass_from_fail_by_its_exit_status(capfd):
     assert main(["check", BROKEN + "Good", BROKEN + "Sized"]) == 0
-    assert "all 24 checks passed" in capfd.readouterr().out
+    assert "all 26 checks passed" in capfd.readouterr().out
     assert main(["check", BROKEN + "Liar", "--env", BROKEN + "Sized"]) == 3
     out = capfd.readouterr().out
     assert "FAIL budget" in out and "was stepped" in out

@@ -11,12 +11,13 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from rlbench import contract, meter
-from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.algorithm import AnyAlgorithm, PlaysNetwork, Task, evaluate
 from rlbench.audit import Audit, not_finite
 from rlbench.blocks import Blocks
 from rlbench.contract import ContractError
 from rlbench.env import AnyEnv, Box
 from rlbench.network import Network
+from rlbench.normalizer import normalize
 from rlbench.policy import MLPPolicy
 from rlbench.seeding import evaluation_keys, run_streams
 from rlbench.state import restore_state, state_arrays
@@ -178,6 +179,21 @@ def acting(agent: Agent) -> None:
         agent.fail("has an evaluation whose returns are not finite")
 
 
+def exporting(agent: Agent) -> None:
+    """If it says which network it plays with, that network's mode is how it acts."""
+    if not isinstance(agent.algorithm, PlaysNetwork):
+        return
+    state, _ = agent.step(agent.init())
+    policy, keys = agent.task.policy, evaluation_keys(16)
+    weights, moments = agent.algorithm.network(agent.task, state)
+    obs = jax.vmap(agent.task.env.reset)(keys)[1]
+    acts = jax.jit(jax.vmap(lambda o, k: agent.act(state, o, k)))(obs, keys)
+    seen = obs if moments is None else normalize(moments, obs)
+    told = policy.mode(policy.apply(weights, seen))
+    if not np.allclose(acts, told, rtol=1e-4, atol=1e-4):
+        agent.fail("acts differently from the mode of what its `network` returns")
+
+
 AGENT_CHECKS: tuple[Callable[[Agent], None], ...] = (
     shapes,
     determinism,
@@ -187,5 +203,6 @@ AGENT_CHECKS: tuple[Callable[[Agent], None], ...] = (
     budget,
     serialisable,
     acting,
+    exporting,
 )
 """In the order in which they explain each other's failures."""

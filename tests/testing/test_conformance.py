@@ -51,6 +51,7 @@ def test_an_agent_that_is_right_passes(env):
         (broken.Impure(), "purity", "traced a second time, `step` gives another result"),
         (broken.Seedless(), "determinism", "does not depend on the seed"),
         (broken.Outside(), "acting", "acts outside of Box"),
+        (broken.OtherNetwork(), "exporting", "differently from the mode of what its `network`"),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "act") else None,
 )
