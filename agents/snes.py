@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from rlbench.agents._evosax import EvosaxAgent, Strategy
-from rlbench.bounds import positive
+from rlbench.bounds import not_negative, positive
 from rlbench.types import Params
 
 
@@ -34,6 +34,7 @@ class SNES(EvosaxAgent):
         """
         super().__post_init__()
         positive(self, "learning_rate")
+        not_negative(self, "sigma_learning_rate")
 
     def strategy(self, weights: Params) -> Strategy:
         """That of evosax."""
