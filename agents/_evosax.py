@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import psutil
 from jaxtyping import Array, Int
 
+from rlbench.agents._memory import bytes_needed, refuse_more_than_there_is
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.bounds import at_least, positive
@@ -34,8 +34,6 @@ with warnings.catch_warnings():
 
 ASK, TELL, PLAY, INIT = range(4)
 """What a key of a generation is for."""
-COPIES = 2
-"""Of its state and population that a generation holds at the same time, at least."""
 
 
 class Strategy(NamedTuple):
@@ -139,19 +137,19 @@ class EvosaxAgent:
 
     def _refuse_what_cannot_fit(self, task: Task) -> None:
         """Before anything is allocated: only shapes are computed."""
-        shapes = jax.eval_shape(task.policy.init, jax.random.key(0))
-        size = sum(x.size for x in jax.tree.leaves(shapes))
+        es, params = self._strategy(task)
         key = jax.random.key(0)
-        state = jax.eval_shape(lambda: self.init(task, Streams(key, key)))
-        own = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.strategy))
-        needed = COPIES * (own + 4 * self.pop_size * size)
-        there = psutil.virtual_memory().total
-        if needed > there:
-            raise UsageError(
-                f"{self.title} with {size:,} weights and pop_size {self.pop_size:,} needs at least "
-                f"{needed / 2**30:,.1f} GiB, and this machine has {there / 2**30:,.1f} GiB; "
-                f"{self.smaller}"
-            )
+        state = jax.eval_shape(lambda: self.init(task, Streams(key, key))).strategy
+
+        def generation(state: Any, fitness: Array) -> Any:
+            population, state = es.ask(key, state, params)
+            return population, es.tell(key, population, fitness, state, params)[0]
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # evosax's ClipUp calls what optax deprecates
+            needed = bytes_needed(generation, state, jax.ShapeDtypeStruct((self.pop_size,), float))
+        what = f"{self.title} with {es.num_dims:,} weights and pop_size {self.pop_size:,}"
+        refuse_more_than_there_is(what, needed, self.smaller)
 
     @property
     def title(self) -> str:
@@ -161,7 +159,7 @@ class EvosaxAgent:
     @property
     def smaller(self) -> str:
         """What would need less memory."""
-        return "choose a smaller network or pop_size"
+        return "a smaller network or pop_size"
 
     def init(self, task: Task, keys: Streams) -> EvosaxState:
         """The mean, or the population's first member, at the policy's initial weights."""
@@ -273,6 +271,21 @@ class EvosaxAgent:
         split = jax.tree.map(lambda x: x.reshape(queues, size, *x.shape[1:]), population)
         episodes: Episodes = blocks.map(queue, (moments, keys), split)
         return episodes
+
+
+def tied_weights(population: Any, cost: Array, state: Any, params: Any) -> Array:
+    """Evosax's `fitness_shaping_fn` of weights by rank, but that ties share the mean of theirs.
+
+    evosax gives all of them the one weight in their middle, and then the weights of a population in
+    which half the members reach the maximum no longer sum to what they should.
+    """
+    ordered = jnp.sort(cost)
+    below = jnp.searchsorted(ordered, cost, side="left")
+    not_above = jnp.searchsorted(ordered, cost, side="right")
+    total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(params.weights)])
+    shared = (total[not_above] - total[below]) / (not_above - below)
+    # Without ties exactly the weights, and not a difference of sums.
+    return jnp.where(not_above - below == 1, params.weights[below], shared)
 
 
 def _choose(first: Array, a: Any, b: Any) -> Any:

@@ -4,7 +4,8 @@ Hansen 2016, "The CMA Evolution Strategy: A Tutorial", https://arxiv.org/abs/160
 separable variant: Ros & Hansen 2008, https://hal.inria.fr/inria-00287367
 
 evosax's separable variant leaves out the paper's factor (d + 2) / 3 on the learning rates of the
-covariance, without which a diagonal of thousands hardly adapts; here they have it.
+covariance, without which a diagonal of thousands hardly adapts; here they have it. And here members
+of equal fitness share the mean of their weights.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from rlbench.agents._evosax import EvosaxAgent, Strategy
+from rlbench.agents._evosax import EvosaxAgent, Strategy, tied_weights
 from rlbench.types import Params
 
 FULL_UP_TO = 1000
@@ -37,14 +38,15 @@ class CMAES(EvosaxAgent):
 
         size = sum(x.size for x in jax.tree.leaves(weights))
         full = self.covariance == "full" or (self.covariance == "auto" and size <= FULL_UP_TO)
-        es = (CMA_ES if full else Sep_CMA_ES)(self.pop_size, weights)
+        make = CMA_ES if full else Sep_CMA_ES
+        es = make(self.pop_size, weights, fitness_shaping_fn=tied_weights)
         params = es.default_params.replace(std_init=jnp.float32(self.sigma))
         return Strategy(es, params if full else _faster(params, size))
 
     @property
     def smaller(self) -> str:
         """What would need less memory."""
-        return "set covariance=separable, or choose a smaller network or pop_size"
+        return "covariance=separable, or a smaller network or pop_size"
 
 
 def _faster(params: Any, size: int) -> Any:

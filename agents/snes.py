@@ -1,7 +1,8 @@
 """SNES: separable natural evolution strategies.
 
 Wierstra et al. 2014, "Natural Evolution Strategies", https://jmlr.org/papers/v15/wierstra14a.html
-(its Algorithm 6 and Table 1; evosax's implementation)
+(its Algorithm 6 and Table 1; evosax's implementation, but that members of equal fitness share the
+mean of their utilities)
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import optax
 
-from rlbench.agents._evosax import EvosaxAgent, Strategy
+from rlbench.agents._evosax import EvosaxAgent, Strategy, tied_weights
 from rlbench.bounds import not_negative, positive
 from rlbench.types import Params
 
@@ -40,7 +41,12 @@ class SNES(EvosaxAgent):
         """That of evosax."""
         from evosax import algorithms
 
-        es = algorithms.SNES(self.pop_size, weights, optimizer=optax.sgd(self.learning_rate))
+        es = algorithms.SNES(
+            self.pop_size,
+            weights,
+            optimizer=optax.sgd(self.learning_rate),
+            fitness_shaping_fn=tied_weights,
+        )
         params = es.default_params.replace(std_init=jnp.float32(self.sigma))
         if self.sigma_learning_rate:
             params = params.replace(lr_std_init=jnp.float32(self.sigma_learning_rate))
