@@ -9,7 +9,8 @@ Option names are those of the EGGROLL paper's search (arXiv 2511.16652, Table 1 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,6 @@ from jaxtyping import Array, Int
 
 from rlbench.agents import _perturbation as noises
 from rlbench.agents import _unrolls
-from rlbench.agents._es_state import ESState, Member
 from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
@@ -26,12 +26,25 @@ from rlbench.bounds import at_least, positive
 from rlbench.env import Discrete
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, merge, merge_all, no_moments, see
-from rlbench.rollout import Episodes, play, step_metrics
+from rlbench.rollout import Episodes, SlotPolicy, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
 
 KEEP_BYTES = 1 << 29
 """Most noise that is kept from the episodes to the update."""
+
+
+class ESState(NamedTuple):
+    """All there is: the noise of any generation is rebuilt from `key` and `generation`. `unrolls`
+    are the episodes in progress, where there are any.
+    """
+
+    params: Params
+    optimizer: Any
+    moments: Moments
+    generation: Int[Array, ""]
+    key: Key
+    unrolls: Any = ()
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class EvolutionStrategy:
             the authors' code does. It matters under sgd; adam hides it.
         episode_steps: training episodes are cut after this many env steps; 0 for the env's limit.
         noise_dtype: float16 or float32: to what the noise is rounded when it is drawn.
-        unroll: env steps of every member in a generation, whose episodes go on in the next one
-            (persistent evolution strategies); 0 for whole episodes.
+        unroll: env steps that every member plays its episode on by in a generation (persistent
+            evolution strategies, `_unrolls.py`); 0 for whole episodes.
     """
 
     pop_size: int = 256
@@ -87,10 +100,9 @@ class EvolutionStrategy:
                 f"{self.pop_size}; the nearest is {max(2, self.pop_size + self.pop_size % 2)}"
             )
         at_least(self, 1, "n_parallel_evaluations")
-        at_least(self, 0, "noise_reuse", "episode_steps", "unroll")
+        at_least(self, 0, "noise_reuse", "episode_steps")
         positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
-        if self.unroll:
-            _unrolls.check(self)
+        _unrolls.check(self)
 
     @property
     def perturbation(self) -> noises.Perturbation:
@@ -103,7 +115,7 @@ class EvolutionStrategy:
         return make(optax.exponential_decay(self.learning_rate, 1, self.lr_decay))
 
     @property
-    def lanes(self) -> tuple[int, int]:
+    def _lanes(self) -> tuple[int, int]:
         """Lanes of a pair, and how many of them play in one slot."""
         of_pair = 2 * self.n_parallel_evaluations
         return of_pair, of_pair if self.perturbation.shared else 1
@@ -114,36 +126,35 @@ class EvolutionStrategy:
         OpenES with the paper's 3x256 network, gymnax's Pendulum: 97k env steps/s in 32 lanes, 60k
         in 128, where EGGROLL is at its fastest (440k; 383k in 32).
         """
-        return task.blocks.fitting(self.lanes[1], self._noise_bytes(task))
+        return task.blocks.fitting(self._lanes[1], self._noise_bytes(task))
 
-    def horizon(self, task: Task) -> int:
-        """Env steps after which a training episode is cut."""
+    def _horizon(self, task: Task) -> int:
         limit = task.env.spec.max_steps
         return min(limit, self.episode_steps) if self.episode_steps else limit
 
     def env_steps_per_update(self, task: Task) -> int:
         """Every member's episodes at full length, and lanes that idle meanwhile."""
-        of_pair, together = self.lanes
         if self.unroll:
-            return self.pop_size // 2 * of_pair * self.unroll
+            return _unrolls.most_steps(self, task)
+        of_pair, together = self._lanes
         blocks = self.blocks(task)
         queues, pairs = blocks.split(self.pop_size // 2, of_pair)
         items = pairs * of_pair // together
-        return queues * blocks.most_steps(items, together, self.horizon(task))
+        return queues * blocks.most_steps(items, together, self._horizon(task))
 
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
         params = task.policy.init(keys.init)
         observation = task.env.spec.observation
         size = 1 if isinstance(observation, Discrete) else observation.size
-        return ESState(
+        state = ESState(
             params=params,
             optimizer=self._optimizer.init(params),
             moments=no_moments(size),
             generation=jnp.zeros((), jnp.int32),
             key=keys.train,
-            unrolls=_unrolls.begin(self, task, keys.train) if self.unroll else (),
         )
+        return state._replace(unrolls=_unrolls.begin(self, task, state)) if self.unroll else state
 
     def _see(self, state: ESState, obs: Array) -> Array:
         return see(state.moments, obs, self.normalize_observations)
@@ -159,15 +170,34 @@ class EvolutionStrategy:
 
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""
-        if self.unroll:
-            return _unrolls.step(self, task, state)
+        sigma = self.sigma * self.sigma_decay**state.generation
+        learn = partial(_unrolls.learn, self) if self.unroll else self._learn
+        direction, fitness, episodes, unrolls = learn(task, state, sigma)
+        ascent = jax.tree.map(jnp.negative, direction)
+        updates, optimizer = self._optimizer.update(ascent, state.optimizer, state.params)
+        new = ESState(
+            params=optax.apply_updates(state.params, updates),
+            optimizer=optimizer,
+            moments=merge(state.moments, merge_all(episodes.moments)),
+            generation=state.generation + 1,
+            key=state.key,
+            unrolls=unrolls,
+        )
+        return new, step_metrics(episodes) | {
+            "fitness_mean": jnp.mean(fitness),
+            "fitness_max": jnp.max(fitness),
+            "fitness_std": jnp.std(fitness),
+            "sigma": sigma,
+        }
+
+    def _learn(
+        self, task: Task, state: ESState, sigma: Array
+    ) -> tuple[Params, Array, Episodes, tuple[()]]:
+        """The direction of ascent from whole episodes; the members' fitness, and the episodes."""
         pairs, blocks = self.pop_size // 2, self.blocks(task)
         queues, size = blocks.split(pairs, 2 * self.n_parallel_evaluations)
         ids = jnp.arange(pairs).reshape(queues, size)
-        sigma = self.sigma * self.sigma_decay**state.generation
-        # Noise is cheap to rebuild and dear to keep: a large population draws it once more.
-        keep = self._noise_bytes(task) * pairs <= KEEP_BYTES
-        noise = blocks.map(self._draw, state, ids, gather=False) if keep else None
+        noise = self._keep(task, blocks, state, ids)
         episodes = blocks.map(
             lambda shared, ids, noise: self._play(task, shared[0], shared[1], ids, noise),
             (state, sigma),
@@ -180,88 +210,55 @@ class EvolutionStrategy:
         # and members of equal fitness would then differ by rounding.
         anchor = returns[0, 0, 0]
         above = jnp.mean(returns - anchor, axis=-1)
-        fitness = anchor + above
         direction = self._estimate(task, state, sigma, above, ids, noise)
-        new = self.ascend(state, direction, episodes.moments)
-        return new, step_metrics(episodes) | {
-            "fitness_mean": jnp.mean(fitness),
-            "fitness_max": jnp.max(fitness),
-            "fitness_std": jnp.std(fitness),
-            "sigma": sigma,
-        }
+        return direction, anchor + above, episodes, ()
 
-    def ascend(self, state: ESState, direction: Params, seen: Moments) -> ESState:
-        """The next generation: one step of the optimiser, and what was seen by queue."""
-        descent = jax.tree.map(jnp.negative, direction)
-        updates, optimizer = self._optimizer.update(descent, state.optimizer, state.params)
-        return state._replace(
-            params=optax.apply_updates(state.params, updates),
-            optimizer=optimizer,
-            moments=merge(state.moments, merge_all(seen)),
-            generation=state.generation + 1,
-        )
-
-    def draw(self, state: ESState, generation: Array, ids: Int[Array, " P"]) -> noises.Noise:
-        """The noise of these pairs in a generation."""
-        epoch = generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
+    def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
+        epoch = state.generation // self.noise_reuse if self.noise_reuse else jnp.zeros((), int)
         root = jax.random.fold_in(state.key, 0)
         return noises.draw(self.perturbation, self.noise_dtype, root, state.params, epoch, ids)
 
-    def _draw(self, state: ESState, ids: Int[Array, " P"]) -> noises.Noise:
-        return self.draw(state, state.generation, ids)
+    def _keep(self, task: Task, blocks: Blocks, state: ESState, ids: Array) -> noises.Noise | None:
+        """The noise of all pairs, by queue: cheap to rebuild and dear to keep, a large population
+        (None) draws it once more.
+        """
+        if self._noise_bytes(task) * ids.size > KEEP_BYTES:
+            return None
+        return blocks.map(self._draw, state, ids, gather=False)
 
     def _noise_bytes(self, task: Task) -> int:
-        """Bytes of one pair's noise."""
-
-        def draw_one(key: Key) -> noises.Noise:
-            params, pair = task.policy.init(key), jnp.zeros(1, jnp.int32)
-            return noises.draw(self.perturbation, self.noise_dtype, key, params, pair[0], pair)
-
-        one = jax.eval_shape(draw_one, jax.random.key(0))
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
+        return noises.bytes_of_pair(self.perturbation, self.noise_dtype, task.policy.init)
 
     def _play(
         self, task: Task, state: ESState, sigma: Array, ids: Array, noise: noises.Noise | None
     ) -> Episodes:
         """One queue of P pairs: 2 x episodes lanes a pair, in the order (pair, sign, episode)."""
         noise = self._draw(state, ids) if noise is None else noise
-        together = self.lanes[1]
-        keys = self._episode_keys(state, ids).reshape(-1, together)
-
+        keys = self._episode_keys(state, ids).reshape(-1, self._lanes[1])
         blocks = self.blocks(task)
-        slots = blocks.slots(keys.shape[0], together)
+        slots = blocks.slots(*keys.shape)
         return play(
             task.env,
-            lambda member, obs, keys: self.choose(task, state, member, obs, keys),
+            self._slot_policy(task, state),
             keys,
-            horizon=self.horizon(task),
+            horizon=self._horizon(task),
             slots=slots,
-            load=lambda items: self.members(noise, items, sigma),
+            load=lambda items: noises.members(noise, sigma, items, *self._lanes),
             reference=state.moments.mean if self.normalize_observations else None,
             refill_at=blocks.refill_at(slots),
         )
 
-    def members(self, noise: noises.Noise, items: Array, sigma: Array) -> Member:
-        """The pairs' noise that slots with these items see, and its signed scale by lane."""
-        of_pair, together = self.lanes
-        lanes = items[:, None] * together + jnp.arange(together)
-        sign = jnp.where(lanes // self.n_parallel_evaluations % 2 == 0, 1.0, -1.0)
-        return jax.tree.map(lambda e: e[lanes[:, 0] // of_pair], noise), sigma * sign
+    def _slot_policy(self, task: Task, state: ESState) -> SlotPolicy:
+        """How `noises.members` act."""
 
-    def choose(
-        self,
-        task: Task,
-        state: ESState,
-        member: Member,
-        obs: Array,
-        keys: Array,
-    ) -> Array:
-        """What members do in training: (C, S, D) observations to (C, S, A) actions."""
-        linear = noises.linear(self.perturbation, *member)
-        out = task.policy.apply(state.params, self._see(state, obs), linear=linear)
-        if self.deterministic_policy:
-            return task.policy.mode(out)
-        return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
+        def act(member: tuple[noises.Noise, Array], obs: Array, keys: Array) -> Array:
+            linear = noises.linear(self.perturbation, *member)
+            out = task.policy.apply(state.params, self._see(state, obs), linear=linear)
+            if self.deterministic_policy:
+                return task.policy.mode(out)
+            return task.policy.sample(state.params, out, keys, vector=noises.vector(*member))
+
+        return act
 
     def _episode_keys(self, state: ESState, ids: Int[Array, " P"]) -> Key:
         """(P, 2, episodes) keys: mirrored members play the same episodes."""
@@ -290,8 +287,12 @@ class EvolutionStrategy:
             return noises.weighted_sum(self.perturbation, state.params, noise, w)
 
         of_pair = task.blocks.whole((weights[:, 0] - weights[:, 1]).reshape(ids.shape))
-        n = self.pop_size
-        scale = 1.0 / (n * sigma) if self.estimator == "paper" else sigma * n**-0.5
         total = task.blocks.sum(part, state, of_pair, ids, noise)
+        scale = self._scale(sigma)
         scaled: Params = jax.tree.map(lambda x: scale * x, total)
         return scaled
+
+    def _scale(self, sigma: Array) -> Array:
+        """What the estimate is scaled by, after `estimator`."""
+        n = self.pop_size
+        return 1.0 / (n * sigma) if self.estimator == "paper" else sigma * n**-0.5

@@ -1,18 +1,16 @@
-"""From the fitness of a population to the weights of its perturbations."""
+"""From what the members of a population scored to the weights of their perturbations."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-EPSILON = 1e-5
-"""Inside the root, as in the authors' code."""
 
 
 def shape_fitness(fitness: Float[Array, " N"], rank_transform: bool) -> Float[Array, " N"]:
     """Fitness to weights: centred ranks in [-0.5, 0.5], or z-scores.
 
     Ties share their mean rank; otherwise a population that all scored the same would drift in the
-    direction of its member numbers.
+    direction of its member numbers. The z-score's epsilon is inside the root, as in the authors'
+    code.
     """
     n = fitness.shape[0]
     if rank_transform:
@@ -23,4 +21,4 @@ def shape_fitness(fitness: Float[Array, " N"], rank_transform: bool) -> Float[Ar
     # From the first member on, so that equal fitness is exactly zero and not its rounding.
     above = fitness - fitness[0]
     centred = above - jnp.mean(above)
-    return centred * jax.lax.rsqrt(jnp.var(above) + EPSILON)
+    return centred * jax.lax.rsqrt(jnp.var(above) + 1e-5)

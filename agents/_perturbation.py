@@ -15,6 +15,7 @@ Shapes: P pairs; C slots of S lanes, each slot playing members of one pair; R ra
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -193,6 +194,28 @@ def draw(
 
     noise: Noise = jax.vmap(one)(pairs)
     return noise
+
+
+def bytes_of_pair(how: Perturbation, dtype: NoiseType, init: Callable[[Key], Params]) -> int:
+    """Bytes of one pair's noise, for the parameters that `init` draws."""
+
+    def draw_one(key: Key) -> Noise:
+        pair = jnp.zeros(1, jnp.int32)
+        return draw(how, dtype, key, init(key), pair[0], pair)
+
+    one = jax.eval_shape(draw_one, jax.random.key(0))
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
+
+
+def members(
+    noise: Noise, sigma: Array, slots: Int[Array, " C"], of_pair: int, together: int
+) -> tuple[Noise, Float[Array, "C S"]]:
+    """Noise and scale of these slots' lanes: `of_pair` lanes a pair, the first half of them +,
+    `together` a slot; the noise of all pairs, from number 0 on, is given.
+    """
+    lanes = slots[:, None] * together + jnp.arange(together)
+    sign = jnp.where(lanes // (of_pair // 2) % 2 == 0, 1.0, -1.0)
+    return jax.tree.map(lambda e: e[lanes[:, 0] // of_pair], noise), sigma * sign
 
 
 def linear(how: Perturbation, noise: Noise, scale: Float[Array, "C S"]) -> Linear:

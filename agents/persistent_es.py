@@ -1,9 +1,9 @@
-"""PES: persistent evolution strategies, with full-rank Gaussian perturbations.
+"""Persistent ES: full-rank evolution strategies that learn from unrolls of episodes in progress.
 
-Vicol, Metz & Sohl-Dickstein 2021, "Unbiased Gradient Estimation in Unrolled Computation Graphs with
-Persistent Evolution Strategies", https://arxiv.org/abs/2112.13835
+Vicol, Metz and Sohl-Dickstein 2021, "Unbiased Gradient Estimation in Unrolled Computation Graphs
+with Persistent Evolution Strategies", https://arxiv.org/abs/2112.13835
 
-OpenES in truncated unrolls. With low-rank perturbations: `--algo eggroll --set unroll=50`.
+`_unrolls.py` has the estimate. With low-rank perturbations it is `eggroll` with `unroll` set.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from rlbench.bounds import at_least
 
 @dataclass(frozen=True)
 class PersistentES(OpenES):
-    """PES.
+    """Persistent ES.
 
     Attributes:
-        unroll: env steps of every member in a generation, whose episodes go on in the next one.
+        unroll: env steps that every member plays its episode on by in a generation.
     """
 
     unroll: int = 50
 
     def __post_init__(self) -> None:
-        """Refuses whole episodes: those are `open_es`.
+        """Refuses to play whole episodes, which is OpenES.
 
         Raises:
             UsageError: an option is out of its range.

@@ -44,7 +44,7 @@ class Episodes(NamedTuple):
     moments: Moments
 
 
-class _Lanes(NamedTuple):
+class Playing(NamedTuple):
     """What a step changes, with leading axis L = C x S; all but `state` is zero where no episode
     has begun.
     """
@@ -68,7 +68,7 @@ class _Record(NamedTuple):
 
 
 class _Queue(NamedTuple):
-    lanes: _Lanes
+    lanes: Playing
     item: Array
     next: Array
     steps: Array
@@ -105,22 +105,21 @@ def play(
     """
     items, per_item = keys.shape
     slots = min(slots, items)
-    track = reference is not None and not isinstance(env.spec.observation, Discrete)
     reset_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys.reshape(-1))
     state, obs = jax.vmap(env.reset)(reset_keys)
-    shift = _shift(reference, obs) if track and reference is not None else jnp.zeros(0)
-    start = _start(state, obs, shift)
+    shift = shift_of(env, reference, obs)
+    start = begin(state, obs, shift)
 
     def round_of_play(q: _Queue) -> _Queue:
         q, lane = _refill(q, start, slots, per_item, items)
         member, mine = load(jnp.minimum(q.item, items - 1)), step_keys[lane]
         limit = jnp.where(q.next < items, refill_at, slots)
 
-        def going_on(c: tuple[_Lanes, Array]) -> Array:
+        def going_on(c: tuple[Playing, Array]) -> Array:
             return jnp.sum(_free(c[0].alive, slots)) < limit
 
-        def step(c: tuple[_Lanes, Array]) -> tuple[_Lanes, Array]:
-            return _step(env, act, horizon, shift, slots, member, mine, c[0]), c[1] + 1
+        def step(c: tuple[Playing, Array]) -> tuple[Playing, Array]:
+            return step_lanes(env, act, horizon, shift, slots, member, mine, c[0]), c[1] + 1
 
         lanes, steps = jax.lax.while_loop(going_on, step, (q.lanes, q.steps))
         ended = jnp.where(_free(lanes.alive, slots), q.item, items)
@@ -136,7 +135,7 @@ def play(
         returns=end.record.returns.reshape(shape),
         lengths=end.record.lengths.reshape(shape),
         simulated=end.steps * (slots * per_item),
-        moments=_moments(end.record, shift, track),
+        moments=moments_of_lanes(end.record, shift),
     )
 
 
@@ -144,15 +143,18 @@ def _free(alive: Bool[Array, " L"], slots: int) -> Bool[Array, " C"]:
     return ~jnp.any(alive.reshape(slots, -1), axis=1)
 
 
-def _shift(reference: Array, obs: Array) -> Array:
-    """The reference; or, before anything was seen, the start states' mean.
+def shift_of(env: AnyEnv, reference: Array | None, obs: Array) -> Array:
+    """The reference; or, before anything was seen, the mean of what is seen first. (0,) where there
+    are no moments to keep.
 
     A reference of zero would let sums of squares of a feature far from it cancel.
     """
+    if reference is None or isinstance(env.spec.observation, Discrete):
+        return jnp.zeros(0)
     return jnp.where(jnp.any(reference != 0.0), reference, jnp.mean(obs, axis=0))
 
 
-def _nobody_plays(start: _Lanes, slots: int, per_item: int, items: int) -> _Queue:
+def _nobody_plays(start: Playing, slots: int, per_item: int, items: int) -> _Queue:
     lanes = jax.tree.map(lambda x: x[: slots * per_item], start)
     zero = jnp.zeros((), jnp.int32)
     return _Queue(
@@ -164,9 +166,10 @@ def _nobody_plays(start: _Lanes, slots: int, per_item: int, items: int) -> _Queu
     )
 
 
-def _start(state: Any, obs: Array, shift: Array) -> _Lanes:
+def begin(state: Any, obs: Array, shift: Array) -> Playing:
+    """Every lane alive, nothing played yet."""
     lanes = obs.shape[0]
-    return _Lanes(
+    return Playing(
         state=state,
         obs=obs,
         alive=jnp.ones(lanes, bool),
@@ -178,7 +181,7 @@ def _start(state: Any, obs: Array, shift: Array) -> _Lanes:
 
 
 def _refill(
-    q: _Queue, start: _Lanes, slots: int, per_item: int, items: int
+    q: _Queue, start: Playing, slots: int, per_item: int, items: int
 ) -> tuple[_Queue, Int[Array, " L"]]:
     """Moves the next items into the free slots; also which lane of the queue each lane now plays.
 
@@ -198,17 +201,17 @@ def _refill(
     return q._replace(lanes=lanes, item=item, next=after), lane
 
 
-def _step(
+def step_lanes(
     env: AnyEnv,
     act: SlotPolicy,
-    horizon: int,
+    horizon: int | Array,
     shift: Array,
     slots: int,
     member: Any,
     keys: Array,
-    c: _Lanes,
-) -> _Lanes:
-    """One env step of every lane."""
+    c: Playing,
+) -> Playing:
+    """One env step of every lane; `horizon` may be each lane's own."""
     fold = jax.vmap(jax.random.fold_in)
 
     def by_slot(x: Array) -> Array:
@@ -220,7 +223,7 @@ def _step(
     lengths = c.lengths + c.alive
     tracked = c.obs if shift.shape[0] else jnp.zeros((c.alive.shape[0], 0))
     centred = jnp.where(c.alive[:, None], tracked - shift, 0.0)
-    return _Lanes(
+    return Playing(
         state=state,
         obs=now.obs,
         alive=c.alive & ~(now.terminated | now.truncated) & (lengths < horizon),
@@ -231,7 +234,7 @@ def _step(
     )
 
 
-def _keep(record: _Record, lanes: _Lanes, ended: Array, per_item: int) -> _Record:
+def _keep(record: _Record, lanes: Playing, ended: Array, per_item: int) -> _Record:
     """Writes down the lanes of these items; numbers past the last item are dropped."""
     where = (ended[:, None] * per_item + jnp.arange(per_item)).reshape(-1)
     found = _Record(lanes.lengths, lanes.returns, lanes.obs_sum, lanes.obs_square_sum)
@@ -239,9 +242,9 @@ def _keep(record: _Record, lanes: _Lanes, ended: Array, per_item: int) -> _Recor
     return kept
 
 
-def _moments(record: _Record, shift: Array, track: bool) -> Moments:
+def moments_of_lanes(record: _Record | Playing, shift: Array) -> Moments:
     """Summed over episodes in the order of the items, whatever the order they were played in."""
-    if not track:
+    if not shift.shape[0]:
         return Moments(jnp.zeros(()), jnp.zeros(1), jnp.zeros(1))
     n = jnp.sum(record.lengths).astype(jnp.float32)
     mean = jnp.sum(record.obs_sum, axis=0) / jnp.maximum(n, 1.0)

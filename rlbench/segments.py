@@ -1,9 +1,10 @@
 """Segments of episodes: lanes that play on from update to update, so many steps at a time.
 
-What an actor-critic learns from, as `rlbench.rollout` is what an evolution strategy learns from. A
-lane whose episode has ended starts a fresh one, so that every simulated step is live. There is no
-auto-reset: a step's true next observation is kept, and resets are computed for the lanes that need
-one, a few at a time, instead of for every lane at every step.
+What an actor-critic learns from is `collect`: a lane whose episode has ended starts a fresh one, so
+that every simulated step is live. What a persistent evolution strategy learns from is `play_on`: a
+fresh episode waits for the next update. (Other evolution strategies: `rlbench.rollout`.) There is
+no auto-reset: a step's true next observation is kept, and resets are computed for the lanes that
+need one, a few at a time, instead of for every lane at every step.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rlbench.env import AnyEnv
+from rlbench.rollout import (
+    Episodes,
+    Playing,
+    SlotPolicy,
+    begin,
+    moments_of_lanes,
+    shift_of,
+    step_lanes,
+)
 
 RESETS = 8
 """Lanes that are reset together, where any is."""
@@ -114,3 +124,65 @@ def _restart(env: AnyEnv, ended: Array, keys: Array, state: Any, obs: Array) -> 
         lambda c: jnp.any(c[0]), some, (ended, (state, obs))
     )[1]
     return restarted
+
+
+def play_on(
+    env: AnyEnv,
+    act: SlotPolicy,
+    begun: tuple[Any, Array],
+    keys: tuple[Key[Array, "C S"], Key[Array, "C S"]],
+    *,
+    steps: int,
+    left: Int[Array, " L"],
+    member: Any = (),
+    reference: Array | None = None,
+) -> tuple[tuple[Any, Array], Bool[Array, " L"], Episodes]:
+    """Plays episodes in progress on, for so many steps or to their end.
+
+    A lane whose episode has ended idles; it is at a fresh start when all have been played.
+
+    Args:
+        env: the task.
+        act: the policy, batched over C slots of S lanes.
+        begun: states and observations of the L = C x S lanes.
+        keys: of this segment, and of the next: lanes with equal keys see the same noise, and the
+            same start. Given the first's keys too, `rlbench.rollout.play` plays the same episode.
+        steps: T.
+        left: env steps after which each lane's episode is cut, if it has not ended by itself.
+        member: what `act` needs to know of the slots.
+        reference: (D,) shift for the observation moments, as for `play`.
+
+    Returns:
+        States and observations of the lanes; which episodes have ended; and rewards, live steps and
+        moments of this segment, as (C, S).
+    """
+    slots, per_slot = keys[0].shape
+    noise, fresh = _halves(keys[0])[1], _halves(keys[1])[0]
+    shift = shift_of(env, reference, begun[1])
+
+    def going_on(c: tuple[Playing, Array]) -> Array:
+        return jnp.any(c[0].alive) & (c[1] < steps)
+
+    def step(c: tuple[Playing, Array]) -> tuple[Playing, Array]:
+        return step_lanes(env, act, left, shift, slots, member, noise, c[0]), c[1] + 1
+
+    first = (begin(*begun, shift), jnp.zeros((), jnp.int32))
+    end, played = jax.lax.while_loop(going_on, step, first)
+    episodes = Episodes(
+        returns=end.returns.reshape(slots, per_slot),
+        lengths=end.lengths.reshape(slots, per_slot),
+        simulated=played * (slots * per_slot),
+        moments=moments_of_lanes(end, shift),
+    )
+    return _restart(env, ~end.alive, fresh, end.state, end.obs), ~end.alive, episodes
+
+
+def begin_all(env: AnyEnv, keys: Key[Array, "..."]) -> tuple[Any, Array]:
+    """Where `play_on` begins with these keys: states and observations of as many lanes."""
+    return jax.vmap(env.reset)(_halves(keys)[0])
+
+
+def _halves(keys: Key[Array, "..."]) -> tuple[Key[Array, " L"], Key[Array, " L"]]:
+    """What resets and what steps are drawn from, as `rlbench.rollout.play` has it."""
+    reset, step = jax.vmap(jax.random.split, out_axes=1)(keys.reshape(-1))
+    return reset, step

@@ -1,6 +1,7 @@
 """Truncated unrolls: unbiased where a plain ES is not; equal to the paper's accumulators."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -87,6 +88,12 @@ def bias_of(state):
     return float(state.params["layers"][0]["b"][0])
 
 
+def spread_of(state):
+    """What the estimate was divided by: the spread of all fitness so far."""
+    fitness = state.unrolls.fitness
+    return float(jnp.sqrt(fitness.m2[0] / fitness.n + 1e-5))
+
+
 KINDS = {"full rank": (OpenES, {}), "rank 1": (Eggroll, {"rank": 1})}
 
 
@@ -96,10 +103,10 @@ def test_the_gradient_is_that_of_whole_episodes_and_not_of_their_parts(kind):
     # 3 x (a - 4 a) = -9 a, down. Both for a bias, which 10 b = a.
     cls, extra = KINDS[kind]
     algorithm = es(cls, pop_size=4096, unroll=2, **extra)
-    states, told = generations(algorithm, task_on(Ramp(), lanes=4096), 12)
+    states, _ = generations(algorithm, task_on(Ramp(), lanes=4096), 12)
     estimates = [
-        (bias_of(after) - bias_of(before)) / 1e-3 * np.sqrt(float(m["fitness_std"]) ** 2 + 1e-5)
-        for before, after, m in zip(states, states[1:], told, strict=False)
+        (bias_of(after) - bias_of(before)) / 1e-3 * spread_of(after)
+        for before, after in pairwise(states)
     ]
     cycles = np.array(estimates).reshape(4, 3).sum(1)
     standard_error = cycles.std(ddof=1) / 2
@@ -110,15 +117,17 @@ def test_the_gradient_is_that_of_whole_episodes_and_not_of_their_parts(kind):
 def by_hand(algorithm, env, states, told):
     """The paper's algorithm in float64: every lane keeps the sum of the noise its episode has seen.
 
-    Yields the parameters after each generation.
+    A fresh episode waits for the next generation. Yields the parameters after each generation.
     """
     pairs, each = algorithm.pop_size // 2, algorithm.n_parallel_evaluations
     params = as64(states[0].params)
     seen = {}  # (pair, sign, episode) to (x, t, accumulated noise / sigma)
     zero = jax.tree.map(np.zeros_like, params)
+    scored = []
     for g in range(len(told)):
         sigma = algorithm.sigma * algorithm.sigma_decay**g
-        noise = as64(algorithm.draw(states[0], jnp.int32(g), jnp.arange(pairs)))
+        there = states[0]._replace(generation=jnp.int32(g))
+        noise = as64(algorithm._draw(there, jnp.arange(pairs)))
         total, estimate = {}, zero
         for pair in range(pairs):
             e = one_pair(algorithm, noise, pair)
@@ -129,7 +138,10 @@ def by_hand(algorithm, env, states, told):
                     lane = (pair, sign, episode)
                     x, t, kept = seen.get(lane, (0.0, 0, zero))
                     kept = jax.tree.map(np.add, kept, fresh)
+                    ended = False
                     for _ in range(algorithm.unroll):
+                        if ended:
+                            break
                         layer = member["layers"][0]
                         shown = np.array([0.0 if env.blind else x, 1.0])
                         out = layer["w"] @ shown + layer["b"]
@@ -139,12 +151,11 @@ def by_hand(algorithm, env, states, told):
                         estimate = jax.tree.map(
                             lambda s, n, r=reward: s + r * n / each, estimate, kept
                         )
-                        if x > env.edge or t >= env.steps:
-                            x, t, kept = 0.0, 0, fresh
-                    # A fresh episode that has not been played yet has seen nothing.
-                    seen[lane] = (x, t, kept if t else zero)
-        fitness = np.array(list(total.values())).reshape(-1, each).mean(1)
-        scale = algorithm.learning_rate / (algorithm.pop_size * np.sqrt(fitness.var() + 1e-5))
+                        ended = x > env.edge or t >= env.steps
+                    seen[lane] = (0.0, 0, zero) if ended else (x, t, kept)
+        scored.append(np.array(list(total.values())).reshape(-1, each).mean(1))
+        spread = np.sqrt(np.concatenate(scored).var() + 1e-5)
+        scale = algorithm.learning_rate / (algorithm.pop_size * spread)
         params = jax.tree.map(lambda p, s, k=scale: p + k * s, params, estimate)
         yield params
 
@@ -177,12 +188,12 @@ def test_it_is_the_algorithm_with_accumulators(kind, each):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unrolls_as_long_as_episodes_are_plain_generations(kind):
+def test_an_unroll_as_long_as_episodes_is_a_plain_generation(kind):
     cls, extra = KINDS[kind]
     found = []
     for unroll in (0, 6):
         algorithm = es(cls, pop_size=8, unroll=unroll, learning_rate=0.1, **extra)
-        found.append(generations(algorithm, task_on(Ramp(), lanes=8), 3)[0][-1].params)
+        found.append(generations(algorithm, task_on(Ramp(), lanes=8), 1)[0][-1].params)
     for x, y in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
@@ -213,22 +224,41 @@ def test_one_and_two_devices_give_the_same_bits(env):
         np.testing.assert_array_equal(x, y)
 
 
-def test_every_step_is_live_and_counted():
+def test_a_generation_ends_with_its_last_episode():
     algorithm = es(OpenES, pop_size=8, unroll=3, n_parallel_evaluations=2)
     task = task_on(Ramp(steps=5), lanes=8)
-    _, told = generations(algorithm, task, 2)
-    for metrics in told:
-        assert int(metrics["simulated_env_steps"].sum()) == 8 * 2 * 3
-        assert int(metrics["live_env_steps"].sum()) == 8 * 2 * 3
+    _, told = generations(algorithm, task, 3)
+    for metrics, steps in zip(told, (3, 2, 3), strict=True):
+        assert int(metrics["simulated_env_steps"].sum()) == 8 * 2 * steps
+        assert int(metrics["live_env_steps"].sum()) == 8 * 2 * steps
     assert algorithm.env_steps_per_update(task) == 8 * 2 * 3
+
+
+@dataclass(frozen=True)
+class Survive(Ramp):
+    """Pays 1 a step, until the sum of the actions passes 1."""
+
+    edge: float = 1.0
+
+    def step(self, key, state, action):
+        new, now = super().step(key, state, action)
+        return new, now._replace(reward=jnp.ones(()))
+
+
+def test_what_keeps_an_episode_alive_is_learnt_although_every_step_pays_the_same():
+    # A fresh episode at once would pay as much in every unroll, whatever the noise.
+    algorithm = es(OpenES, pop_size=64, unroll=10, sigma=0.1, learning_rate=0.02)
+    states, told = generations(algorithm, task_on(Survive(steps=10), lanes=64), 10)
+    assert bias_of(states[-1]) < -0.1
+    assert float(told[-1]["fitness_mean"]) > 9.0 > float(told[0]["fitness_mean"])
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"unroll": -1}, "unroll must be at least 0"),
-        ({"unroll": 5, "rank_transform": True}, "cannot be combined with rank_transform"),
-        ({"unroll": 5, "noise_reuse": 2}, "fresh noise every generation, noise_reuse=1, not 2"),
+        ({"unroll": 5, "rank_transform": True}, "rank_transform cannot be combined with unroll"),
+        ({"unroll": 5, "noise_reuse": 2}, "fresh noise in every generation, noise_reuse=1, not 2"),
     ],
 )
 def test_options_that_would_be_another_estimate_are_refused(settings, words):
