@@ -49,6 +49,30 @@ def as_brax(params):
     return oracle.brax_losses.PPONetworkParams({"params": policy}, {"params": value})
 
 
+def brax_gradient(settings, params, segment):
+    """Of Brax's loss of one minibatch that holds the whole segment, none of it truncated."""
+    obs, drawn, before, reward, ended, after = segment
+    networks = oracle.brax_network(NETWORK)(2, 2, lambda x, _: x)
+    out = (jnp.zeros_like(drawn), jnp.ones_like(drawn))  # for a metric only
+    chosen = {"raw_action": drawn, "log_prob": before, "distribution_params": out}
+    extras = {
+        "state_extras": {"truncation": jnp.zeros_like(reward)},
+        "policy_extras": chosen,
+    }
+    data = oracle.brax_types.Transition(obs, drawn, reward, 1.0 - ended, after, extras)
+    data = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), data)
+    theirs = oracle.brax_settings({**settings, "num_minibatches": 1})
+    names = ("entropy_cost", "discounting", "gae_lambda", "clipping_epsilon", "reward_scaling")
+    given = {name: theirs[name] for name in (*names, "normalize_advantage")}
+    given["vf_coefficient"] = theirs["vf_loss_coefficient"]
+
+    def loss(params):
+        key = jax.random.PRNGKey(0)
+        return oracle.brax_losses.compute_ppo_loss(params, None, data, key, networks, **given)[0]
+
+    return jax.grad(loss)(as_brax(params))
+
+
 def test_the_gradient_of_a_minibatch_is_brax_s():
     """At lambda 1, where the two estimates of advantages are the same; some ratios are clipped."""
     ppo = PPO(gamma=GAMMA, gae_lambda=1.0, ent_coef=0.01)
@@ -65,29 +89,7 @@ def test_the_gradient_of_a_minibatch_is_brax_s():
     batch = Batch(obs, drawn, before, advantage, target)
     ours = jax.grad(lambda p: ppo._loss(task, p, batch, STEPS * LANES)[0])(params)
 
-    networks = oracle.brax_network(NETWORK)(2, 2, lambda x, _: x)
-    extras = {
-        "state_extras": {"truncation": jnp.zeros_like(reward)},
-        "policy_extras": {
-            "raw_action": drawn,
-            "log_prob": before,
-            "distribution_params": (out, jnp.ones_like(out)),
-        },
-    }
-    data = oracle.brax_types.Transition(obs, drawn, reward, 1.0 - ended, after, extras)
-    data = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), data)
-    settings = oracle.brax_settings({**vars(ppo), "num_minibatches": 1})
-    names = {"entropy_cost", "discounting", "gae_lambda", "clipping_epsilon", "reward_scaling"}
-    chosen = {name: settings[name] for name in names} | {
-        "normalize_advantage": settings["normalize_advantage"],
-        "vf_coefficient": settings["vf_loss_coefficient"],
-    }
-
-    def loss(params):
-        key = jax.random.PRNGKey(0)
-        return oracle.brax_losses.compute_ppo_loss(params, None, data, key, networks, **chosen)[0]
-
-    theirs = jax.grad(loss)(as_brax(params))
+    theirs = brax_gradient(vars(ppo), params, (obs, drawn, before, reward, ended, after))
     for a, b in zip(*map(jax.tree.leaves, (as_brax(ours), theirs)), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
     assert all(float(jnp.max(jnp.abs(x))) > 1e-3 for x in jax.tree.leaves(theirs))
@@ -119,25 +121,31 @@ def test_initial_weights_are_distributed_as_ours():
     np.testing.assert_array_equal(params["std_logparam"]["log_value"], 0.0)
 
 
-def agreement(comparison):
-    ours, brax = (oracle.summary(comparison[name]["returns"]) for name in ("ours", "brax"))
+def agreement(*comparisons):
+    """Whether both means, over all seeds of these, lie within the other's interval."""
+    ours, brax = (
+        oracle.summary([x for c in comparisons for x in c[name]["returns"]])
+        for name in ("ours", "brax")
+    )
     return oracle.agree(ours, brax, "t_interval"), (ours, brax)
 
 
-def test_recorded_returns_lie_within_each_other_s_intervals():
-    comparisons = json.loads(RECORDED.read_text())["comparisons"]
-    assert {c["env"] for c in comparisons} == {f"brax/{env}@spring" for env in oracle.BUDGETS}
-    for comparison in comparisons:
-        within, both = agreement(comparison)
-        assert len(comparison["seeds"]) == 5 and within == comparison["within_t_intervals"], both
+@pytest.mark.parametrize("env", oracle.BUDGETS)
+def test_recorded_returns_lie_within_each_other_s_intervals(env):
+    recorded = json.loads(RECORDED.read_text())["comparisons"]
+    mine = [c for c in recorded if c["env"] == f"brax/{env}@spring"]
+    seeds = [seed for c in mine for seed in c["seeds"]]
+    assert seeds == list(range(len(seeds))) and len(seeds) >= 5
+    for comparisons in (mine, *([c] for c in mine)):
+        within, both = agreement(*comparisons)
         assert within, both
 
 
 @pytest.mark.learning
-@pytest.mark.parametrize("env", oracle.BUDGETS)
-def test_final_returns_lie_within_each_other_s_intervals(env, tmp_path):
+def test_final_returns_on_ant_lie_within_each_other_s_intervals(tmp_path):
+    """About 15 minutes. Equal algorithms pass in 8 of 10 draws of 5 seeds each."""
     out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "tests.oracles.brax_ppo", "--env", env, "--out", str(out)]
+    command = [sys.executable, "-m", "tests.oracles.brax_ppo", "--env", "ant", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True)
     (comparison,) = json.loads(out.read_text())["comparisons"]
     within, both = agreement(comparison)
