@@ -28,7 +28,8 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not learning" $(ARGS)
 
-# Full training runs against the thresholds of sweeps/learning.toml; about an hour on 2 cores.
+# Full training runs: against the thresholds of sweeps/learning.toml, and PPO beside Brax's; over an
+# hour on 2 cores.
 learning: $(VENV)/.dev
 	$(BIN)/python -m pytest -m learning -s $(ARGS)
 
