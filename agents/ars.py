@@ -59,5 +59,6 @@ class ARS(EvosaxAgent):
             optimizer=optax.sgd(optax.exponential_decay(self.learning_rate, 1, self.lr_decay)),
             std_schedule=optax.constant_schedule(self.sigma),
         )
-        es.elite_ratio = 2 * (self.top_directions or self.pop_size // 2) / self.pop_size
+        # evosax rounds down a product of floats: the half keeps b from becoming b - 1.
+        es.elite_ratio = (2 * (self.top_directions or self.pop_size // 2) + 0.5) / self.pop_size
         return Strategy(es, es.default_params)

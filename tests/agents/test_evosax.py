@@ -144,6 +144,13 @@ def test_ars_takes_the_paper_s_step(top):
         np.testing.assert_allclose(after.mean, mean + 0.02 * 0.5**g * step, rtol=1e-4, atol=1e-6)
 
 
+def test_ars_counts_every_number_of_directions():
+    for pairs in (5, 22, 64, 230, 512):
+        for top in range(1, pairs + 1):
+            agent = ARS(pop_size=2 * pairs, top_directions=top)
+            assert agent.strategy(jnp.zeros(3)).es.num_elites == top
+
+
 def test_pgpe_takes_the_paper_s_step_with_clipup():
     agent = PGPE(pop_size=12, sigma=0.2, learning_rate=0.1, max_speed=1.5, sigma_learning_rate=0.5)
     velocity = np.zeros(3)
