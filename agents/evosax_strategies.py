@@ -1,9 +1,9 @@
 """Any strategy of evosax by its name there: `--algo evosax/NAME`.
 
-Lange 2022, "evosax: JAX-based Evolution Strategies", https://arxiv.org/abs/2212.04180. Each runs as
-evosax 0.3.2 ships it, with its own optimiser and its own default parameters, and its own deviations:
-xNES takes an element-wise exponential for the matrix's, iAMaLGaM starts at variance 1 whatever sigma
-is, and standard deviations that follow a schedule lag a generation behind it.
+Lange 2022, "evosax: JAX-based Evolution Strategies", https://arxiv.org/abs/2212.04180. Each runs
+as evosax 0.3.2 ships it, with its own optimiser, default parameters and deviations: xNES takes an
+element-wise exponential for the matrix's, iAMaLGaM starts at variance 1 whatever sigma is, and
+standard deviations that follow a schedule lag a generation behind it.
 """
 
 import dataclasses
