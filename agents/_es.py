@@ -23,9 +23,8 @@ from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.bounds import at_least, positive
-from rlbench.env import Discrete
 from rlbench.errors import UsageError
-from rlbench.normalizer import Moments, merge, merge_all, no_moments, see
+from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, SlotPolicy, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
@@ -145,12 +144,10 @@ class EvolutionStrategy:
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
         params = task.policy.init(keys.init)
-        observation = task.env.spec.observation
-        size = 1 if isinstance(observation, Discrete) else observation.size
         state = ESState(
             params=params,
             optimizer=self._optimizer.init(params),
-            moments=no_moments(size),
+            moments=no_observations(task.env.spec.observation),
             generation=jnp.zeros((), jnp.int32),
             key=keys.train,
         )
@@ -165,8 +162,8 @@ class EvolutionStrategy:
 
     def network(self, task: Task, state: ESState) -> tuple[Params, Moments | None]:
         """The mean's weights."""
-        discrete = isinstance(task.env.spec.observation, Discrete)
-        return state.params, state.moments if self.normalize_observations and not discrete else None
+        space, on = task.env.spec.observation, self.normalize_observations
+        return state.params, applied(state.moments, space, on)
 
     def step(self, task: Task, state: ESState) -> tuple[ESState, Metrics]:
         """One generation."""

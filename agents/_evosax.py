@@ -21,9 +21,8 @@ from rlbench.agents._memory import bytes_needed, refuse_more_than_there_is
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.bounds import at_least, positive
-from rlbench.env import Discrete
 from rlbench.errors import UsageError
-from rlbench.normalizer import Moments, merge, merge_all, no_moments, see
+from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
 from rlbench.types import Action, Key, Metrics, Obs, Params
@@ -171,10 +170,10 @@ class EvosaxAgent:
         else:
             first = jax.vmap(lambda i: self._near(weights, key, i))(jnp.arange(self.pop_size))
             state = es.init(key, first, jnp.full(self.pop_size, jnp.inf), params)
-        observation = task.env.spec.observation
-        size = 1 if isinstance(observation, Discrete) else observation.size
         state = jax.tree.map(jnp.asarray, state)
-        return EvosaxState(state, no_moments(size), jnp.zeros((), jnp.int32), keys.train)
+        return EvosaxState(
+            state, no_observations(task.env.spec.observation), jnp.zeros((), jnp.int32), keys.train
+        )
 
     def _near(self, weights: Params, key: Key, member: Array) -> Params:
         leaves, structure = jax.tree.flatten(weights)
@@ -198,8 +197,8 @@ class EvosaxAgent:
 
     def network(self, task: Task, state: EvosaxState) -> tuple[Params, Moments | None]:
         """`weights`."""
-        on = self.normalize_observations and not isinstance(task.env.spec.observation, Discrete)
-        return self.weights(task, state), state.moments if on else None
+        space, on = task.env.spec.observation, self.normalize_observations
+        return self.weights(task, state), applied(state.moments, space, on)
 
     def step(self, task: Task, state: EvosaxState) -> tuple[EvosaxState, Metrics]:
         """One generation: ask, play, tell. One without a mean begins by playing where it starts."""

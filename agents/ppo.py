@@ -3,9 +3,9 @@
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; advantages: Schulman et al. 2016,
 https://arxiv.org/abs/1506.02438. Option names: EGGROLL's (arXiv 2511.16652), which are Rejax's.
 
-The actor is the shared policy network; the critic has its own of the same shape. Where the time
-limit cut an episode, the value of its true last observation stands for what would have followed.
-Against Rejax: gradients are clipped by global norm, not by element; the value loss is not clipped.
+The critic has a network of its own, of the policy's shape. Where the time limit cut an episode, the
+value of its true last observation stands for what would have followed. Against Rejax: gradients are
+clipped by global norm, not by element; the value loss is not clipped.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,8 @@ from jaxtyping import Array, Float, Int
 from rlbench.agents._advantages import RewardScale, estimate_advantages, no_rewards, scale_rewards
 from rlbench.algorithm import Task
 from rlbench.bounds import at_least, between, not_negative, positive
-from rlbench.env import Discrete
 from rlbench.errors import UsageError
-from rlbench.normalizer import Moments, merge, merge_all, moments_of, no_moments, see
+from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, observed, see
 from rlbench.seeding import Streams, stream
 from rlbench.segments import Lanes, Segment, collect, start
 from rlbench.types import Action, Key, Metrics, Obs, Params
@@ -122,14 +121,13 @@ class PPO:
 
     def init(self, task: Task, keys: Streams) -> PPOState:
         """Initial weights, and every lane at the start of an episode."""
-        observation = task.env.spec.observation
         critic = task.policy.critic().init(stream(keys.init, "critic"))
         params = {"policy": task.policy.init(keys.init), "critic": critic}
         lane_keys = jax.random.split(stream(keys.train, "lanes"), self.num_envs)
         return PPOState(
             params=params,
             optimizer={name: self._optimizer.init(x) for name, x in params.items()},
-            moments=no_moments(1 if isinstance(observation, Discrete) else observation.size),
+            moments=no_observations(task.env.spec.observation),
             rewards=no_rewards(self.num_envs),
             lanes=jax.jit(lambda keys: start(task.env, keys))(lane_keys),
             update=jnp.zeros((), jnp.int32),
@@ -143,8 +141,8 @@ class PPO:
 
     def network(self, task: Task, state: PPOState) -> tuple[Params, Moments | None]:
         """The actor's weights."""
-        on = self.normalize_observations and not isinstance(task.env.spec.observation, Discrete)
-        return state.params["policy"], state.moments if on else None
+        space, on = task.env.spec.observation, self.normalize_observations
+        return state.params["policy"], applied(state.moments, space, on)
 
     def step(self, task: Task, state: PPOState) -> tuple[PPOState, Metrics]:
         """Collects a segment of every lane, and learns from it."""
@@ -170,7 +168,7 @@ class PPO:
         batch = Batch(obs, drawn, log_prob, advantage, advantage + values[0])
         batch = jax.tree.map(lambda x: task.blocks.whole(x.reshape(-1, *x.shape[2:])), batch)
         state, metrics = self._learn(task, state, batch)
-        if self.normalize_observations and not isinstance(task.env.spec.observation, Discrete):
+        if self.normalize_observations:
             state = state._replace(moments=merge(state.moments, merge_all(moments)))
         steps = jnp.full(queues, each * self.num_steps, jnp.int32)
         metrics |= {"simulated_env_steps": steps, "live_env_steps": steps}
@@ -194,9 +192,7 @@ class PPO:
             return critic.apply(params["critic"], obs)[..., 0]
 
         lanes, segment = collect(task.env, act, lanes, self.num_steps)
-        discrete = isinstance(task.env.spec.observation, Discrete)
-        new = no_moments(1) if discrete else moments_of(segment.obs)
-        return lanes, segment, (value(segment.obs), value(segment.next_obs)), new
+        return lanes, segment, (value(segment.obs), value(segment.next_obs)), observed(segment.obs)
 
     def _learn(self, task: Task, state: PPOState, batch: Batch) -> tuple[PPOState, Metrics]:
         """All epochs' gradient steps, each over its own shuffled minibatch."""

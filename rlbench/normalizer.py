@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rlbench.env import Discrete, Vector
+
 CLIP = 10.0
 """Normalised observations are clipped to +- this many standard deviations."""
 
@@ -23,11 +25,26 @@ def no_moments(size: int) -> Moments:
     return Moments(jnp.zeros(()), jnp.zeros(size), jnp.zeros(size))
 
 
+def no_observations(space: Vector | Discrete) -> Moments:
+    """No observation of this space seen yet; integers have no moments to speak of."""
+    return no_moments(1 if isinstance(space, Discrete) else space.size)
+
+
+def applied(moments: Moments, space: Vector | Discrete, on: bool) -> Moments | None:
+    """What observations of this space are normalised by; None if they are not."""
+    return moments if on and not isinstance(space, Discrete) else None
+
+
 def moments_of(x: Float[Array, "... D"]) -> Moments:
     """Of a sample, over all axes but the last."""
     rows = x.reshape(-1, x.shape[-1])
     mean = jnp.mean(rows, axis=0)
     return Moments(jnp.float32(rows.shape[0]), mean, jnp.sum((rows - mean) ** 2, axis=0))
+
+
+def observed(obs: Array) -> Moments:
+    """Of a sample of observations; integers have none."""
+    return moments_of(obs) if jnp.issubdtype(obs.dtype, jnp.floating) else no_moments(1)
 
 
 def merge(a: Moments, b: Moments) -> Moments:

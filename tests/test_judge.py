@@ -52,13 +52,18 @@ def ppo(tmp_path_factory):
     return train(tmp_path_factory.mktemp("ppo"), "--algo", "ppo", "--budget", "2e4")
 
 
+def only_progress(text):
+    """Whether nothing but progress was told, which a busy machine sees after two seconds."""
+    return all("episodes · " in line for line in text.splitlines())
+
+
 def test_a_learned_policy_is_exported_and_scores_500_in_gymnasium(learned, tmp_path, capfd):
     out, told = tmp_path / "policy", tmp_path / "verdict.json"
     assert main(["export", str(learned), "--out", str(out)]) == 0
     assert "return 500 ± 0 over 64 episodes" in capfd.readouterr().out
     assert main(["play", str(out), "--env", PLAYED, "--out", str(told)]) == 0
     shown = capfd.readouterr()
-    assert "they agree" in shown.out and shown.err == ""
+    assert "they agree" in shown.out and only_progress(shown.err)
     verdict = json.loads(told.read_text())
     assert verdict["returns"] == [500.0] * 100 and verdict["lengths"] == [500] * 100
     assert verdict["agree"] and verdict["difference_interval"] == [0.0, 0.0]
@@ -80,7 +85,7 @@ def test_an_export_is_judged_without_jax(half, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "they agree" in done.stdout and done.stderr == ""
+    assert "they agree" in done.stdout and only_progress(done.stderr)
 
 
 @pytest.mark.parametrize("run", ["half", "ppo"])

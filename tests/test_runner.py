@@ -18,6 +18,7 @@ from rlbench.agents.random_policy import RandomPolicy
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.config import RunConfig
+from rlbench.errors import RunError
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.prepare import Prepared
@@ -233,7 +234,7 @@ class Failing(Eggroll):
 
 
 def test_a_failure_is_recorded_as_such(tmp_path):
-    with pytest.raises(ValueError, match="no such thing"):
+    with pytest.raises(RunError, match="no such thing"):
         run(tmp_path, Target(), Failing(**SMALL))
     record = store.read_run(tmp_path / "run")
     assert record.status["status"] == "failed"
