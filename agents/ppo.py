@@ -226,8 +226,7 @@ class PPO:
 
         keys = jax.random.split(jax.random.fold_in(state.key, state.update), self.num_epochs)
         (params, optimizer), told = jax.lax.scan(epoch, (state.params, state.optimizer), keys)
-        metrics = {name: jnp.mean(x) for name, x in told.items()}
-        return state._replace(params=params, optimizer=optimizer), metrics
+        return state._replace(params=params, optimizer=optimizer), jax.tree.map(jnp.mean, told)
 
     def _loss(self, task: Task, params: Params, b: Batch, size: int) -> tuple[Array, Metrics]:
         """A part's share of the minibatch's loss, and of what is told about it."""
