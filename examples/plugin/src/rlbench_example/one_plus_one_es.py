@@ -45,6 +45,9 @@ class OnePlusOneES:
     def act(self, task, state, obs, key):
         return task.policy.mode(task.policy.apply(state.params, obs))
 
+    def network(self, task, state):
+        return state.params, None
+
     def step(self, task, state):
         carry, noise, start = jax.random.split(state.key, 3)
         flat, unflatten = ravel_pytree(state.params)
