@@ -96,7 +96,7 @@ def test_a_policy_short_of_the_upper_bound_scores_the_same_in_gymnasium(run, req
     verdict = hear(policy, PLAYED, 200, 1000)
     # Four standard errors: what chance does once in 16,000 comparisons.
     error = (verdict.played.squared_error + verdict.run.squared_error) ** 0.5
-    assert abs(verdict.difference) < 4 * error < 35
+    assert abs(verdict.difference) < 4 * error < 60
     assert verdict.library.startswith("gymnasium 1.")
     assert verdict.notes == []
     ours = hear(policy, "cartpole", 200, 0)
