@@ -6,6 +6,7 @@ one kind. Few lanes at a time also stay in a CPU's cache: Brax's ant (spring) st
 in 64 lanes on each of two host devices than in one lockstep of 1,024 lanes.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,11 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
+
+if jax.__version_info__ >= (0, 11) and "JAX_USE_SHARDY_PARTITIONER" not in os.environ:
+    # Shardy ends the process (segmentation fault) while it compiles Brax's steps for two CPU
+    # devices (jax 0.11.2; not 0.10.2). The partitioner before it compiles them.
+    jax.config.update("jax_use_shardy_partitioner", False)
 
 
 def largest_divisor(n: int, at_most: int) -> int:

@@ -20,6 +20,7 @@ JAX_CONFIG = (
     "jax_enable_x64",
     "jax_default_matmul_precision",
     "jax_enable_compilation_cache",
+    "jax_use_shardy_partitioner",
 )
 JAX_VARIABLES = ("XLA_FLAGS", "JAX_PLATFORMS", "NPROC", "JAX_ENABLE_X64")
 
