@@ -22,8 +22,7 @@ from rlbench.agents import _unrolls
 from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.bounds import at_least, positive
-from rlbench.errors import UsageError
+from rlbench.bounds import at_least, mirrored_pairs, positive
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, SlotPolicy, play, step_metrics
 from rlbench.seeding import Streams
@@ -93,11 +92,7 @@ class EvolutionStrategy:
         Raises:
             UsageError: an option is out of its range.
         """
-        if self.pop_size < 2 or self.pop_size % 2:
-            raise UsageError(
-                f"pop_size must be an even number of at least 2 (mirrored pairs), not "
-                f"{self.pop_size}; the nearest is {max(2, self.pop_size + self.pop_size % 2)}"
-            )
+        mirrored_pairs(self, "pop_size")
         at_least(self, 1, "n_parallel_evaluations")
         at_least(self, 0, "noise_reuse", "episode_steps")
         positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
@@ -127,10 +122,6 @@ class EvolutionStrategy:
         """
         return task.blocks.fitting(self._lanes[1], self._noise_bytes(task))
 
-    def _horizon(self, task: Task) -> int:
-        limit = task.env.spec.max_steps
-        return min(limit, self.episode_steps) if self.episode_steps else limit
-
     def env_steps_per_update(self, task: Task) -> int:
         """Every member's episodes at full length, and lanes that idle meanwhile."""
         if self.unroll:
@@ -139,7 +130,7 @@ class EvolutionStrategy:
         blocks = self.blocks(task)
         queues, pairs = blocks.split(self.pop_size // 2, of_pair)
         items = pairs * of_pair // together
-        return queues * blocks.most_steps(items, together, self._horizon(task))
+        return queues * blocks.most_steps(items, together, task.horizon(self.episode_steps))
 
     def init(self, task: Task, keys: Streams) -> ESState:
         """The mean at the policy's initial weights."""
@@ -238,7 +229,7 @@ class EvolutionStrategy:
             task.env,
             self._slot_policy(task, state),
             keys,
-            horizon=self._horizon(task),
+            horizon=task.horizon(self.episode_steps),
             slots=slots,
             load=lambda items: noises.members(noise, sigma, items, *self._lanes),
             reference=state.moments.mean if self.normalize_observations else None,

@@ -10,6 +10,7 @@ slot, so that they share one read of its weights.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +22,6 @@ from rlbench.agents._memory import bytes_needed, refuse_more_than_there_is
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
 from rlbench.bounds import at_least, positive
-from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
@@ -67,7 +67,7 @@ def per_member_vector(name: str, v: Array, /) -> Array:
 
 
 @dataclass(frozen=True)
-class EvosaxAgent:
+class EvosaxAgent(ABC):
     """What every strategy of evosax has.
 
     Attributes:
@@ -97,26 +97,15 @@ class EvosaxAgent:
         at_least(self, 0, "episode_steps")
         positive(self, "sigma")
 
+    @abstractmethod
     def strategy(self, weights: Params) -> Strategy:
         """The strategy for weights of this shape."""
-        raise NotImplementedError
 
     def _strategy(self, task: Task) -> Strategy:
         """The strategy, made of numbers and not of traced values: some of evosax's compute."""
         shapes = jax.eval_shape(task.policy.init, jax.random.key(0))
         with jax.ensure_compile_time_eval():
             return self.strategy(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
-
-    def _pairs(self) -> None:
-        if self.pop_size % 2:
-            raise UsageError(
-                f"pop_size must be an even number (mirrored pairs), not {self.pop_size}; the "
-                f"nearest is {self.pop_size + 1}"
-            )
-
-    def _horizon(self, task: Task) -> int:
-        limit = task.env.spec.max_steps
-        return min(limit, self.episode_steps) if self.episode_steps else limit
 
     def _blocks(self, task: Task) -> Blocks:
         weights = jax.eval_shape(task.policy.init, jax.random.key(0))
@@ -132,7 +121,7 @@ class EvosaxAgent:
         self._refuse_what_cannot_fit(task)
         episodes, blocks = self.n_parallel_evaluations, self._blocks(task)
         queues, members = blocks.split(self.pop_size, episodes)
-        return queues * blocks.most_steps(members, episodes, self._horizon(task))
+        return queues * blocks.most_steps(members, episodes, task.horizon(self.episode_steps))
 
     def _refuse_what_cannot_fit(self, task: Task) -> None:
         """Before anything is allocated: only shapes are computed."""
@@ -260,7 +249,7 @@ class EvosaxAgent:
                 task.env,
                 act,
                 jnp.broadcast_to(keys, (size, each)),
-                horizon=self._horizon(task),
+                horizon=task.horizon(self.episode_steps),
                 slots=slots,
                 load=lambda items: jax.tree.map(lambda x: x[items], members),
                 reference=moments.mean if self.normalize_observations else None,

@@ -30,7 +30,6 @@ a generation: the generations of one episode must count alike, and in some all m
 same. `unroll` >= the episodes' length is plain ES, up to this divisor.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -84,13 +83,12 @@ def check(es: "EvolutionStrategy") -> None:
 
 def _queues(es: "EvolutionStrategy", task: Task) -> tuple[int, int]:
     """(number of queues, pairs in each): all lanes of a queue play at once."""
-    blocks, of_pair = es.blocks(task), 2 * es.n_parallel_evaluations
-    return replace(blocks, lanes=max(1, blocks.lanes // of_pair)).lockstep(es.pop_size // 2)
+    return es.blocks(task).lockstep(es.pop_size // 2, 2 * es.n_parallel_evaluations)
 
 
 def most_steps(es: "EvolutionStrategy", task: Task) -> int:
     """Every lane's steps of a generation."""
-    steps = min(es.unroll, es._horizon(task))
+    steps = min(es.unroll, task.horizon(es.episode_steps))
     return es.pop_size * es.n_parallel_evaluations * steps
 
 
@@ -165,7 +163,7 @@ def _play(
         (now, then),
         steps=es.unroll,
         # An episode began with a generation, and has played all of each one since.
-        left=es._horizon(task) - es.unroll * (state.generation - began),
+        left=task.horizon(es.episode_steps) - es.unroll * (state.generation - began),
         member=noises.members(noise, sigma, jnp.arange(now.shape[0]), *es._lanes),
         reference=state.moments.mean if es.normalize_observations else None,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import optax
 
 from rlbench.agents._evosax import EvosaxAgent, Strategy
-from rlbench.bounds import at_least, positive
+from rlbench.bounds import at_least, mirrored_pairs, positive
 from rlbench.errors import UsageError
 from rlbench.types import Params
 
@@ -40,7 +40,7 @@ class ARS(EvosaxAgent):
             UsageError: an option is out of its range.
         """
         super().__post_init__()
-        self._pairs()
+        mirrored_pairs(self, "pop_size")
         positive(self, "learning_rate", "lr_decay")
         at_least(self, 0, "top_directions")
         if self.top_directions > self.pop_size // 2:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from rlbench.agents._evosax import EvosaxAgent, Strategy
-from rlbench.bounds import between, not_negative, positive
+from rlbench.bounds import between, mirrored_pairs, not_negative, positive
 from rlbench.types import Params
 
 
@@ -39,7 +39,7 @@ class PGPE(EvosaxAgent):
             UsageError: an option is out of its range.
         """
         super().__post_init__()
-        self._pairs()
+        mirrored_pairs(self, "pop_size")
         positive(self, "learning_rate", "max_speed")
         not_negative(self, "sigma_learning_rate")
         between(self, 0.0, 1.0, "momentum", "sigma_max_change")

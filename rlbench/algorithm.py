@@ -29,6 +29,13 @@ class Task:
     policy: Policy
     blocks: Blocks
 
+    def horizon(self, episode_steps: int) -> int:
+        """Env steps after which an episode is cut: so many if that is fewer than the env's limit,
+        and not 0.
+        """
+        limit = self.env.spec.max_steps
+        return min(limit, episode_steps) if episode_steps else limit
+
 
 class Algorithm(Protocol[State]):
     """A baseline. Methods are pure and jit-able; `State` is one pytree without hidden parts."""

@@ -16,6 +16,20 @@ def at_least(options: Any, least: int, *names: str) -> None:
             raise UsageError(f"{name} must be at least {least}, not {getattr(options, name)}")
 
 
+def mirrored_pairs(options: Any, name: str) -> None:
+    """Refuses a population that is not whole pairs of mirrored members.
+
+    Raises:
+        UsageError: names it, and the nearest that is.
+    """
+    value = getattr(options, name)
+    if value < 2 or value % 2:
+        raise UsageError(
+            f"{name} must be an even number of at least 2 (mirrored pairs), not {value}; the "
+            f"nearest is {max(2, value + value % 2)}"
+        )
+
+
 def positive(options: Any, *names: str) -> None:
     """Refuses zero, negative numbers, infinities and NaN.
 

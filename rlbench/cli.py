@@ -1,4 +1,4 @@
-"""The command line: `rlbench run`, `list`, `show`, `export`, `play` and `bench`.
+"""The command line: `rlbench run`, `list`, `show`, `check`, `export`, `play` and `bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
 diverged, 4 it was interrupted.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from rlbench import plugins, registry
 from rlbench.algorithm import AnyAlgorithm, Task
 from rlbench.config import build
-from rlbench.env import AnyEnv, Box, Discrete, EnvSpec, TimeStep, Vector
+from rlbench.env import AnyEnv, Box, Discrete, EnvSpec, TimeStep, Vector, zero_action
 from rlbench.errors import UsageError
 from rlbench.plugins import Plugin
 from rlbench.seeding import run_streams
@@ -142,7 +142,7 @@ def check_env(env: AnyEnv, who: str, plugin: Plugin | None = None) -> None:
         raise ContractError(f"{who} must return (state, obs) from `reset`, not {_told(reset)}")
     state, obs = reset
     _check_obs(env.spec, obs, who, "`reset`")
-    action = jax.eval_shape(lambda: example_action(env.spec))
+    action = jax.eval_shape(lambda: zero_action(env.spec.action))
     out = guarded(who, plugin, "`step`", lambda: jax.eval_shape(env.step, key, state, action))
     if not isinstance(out, tuple) or len(out) != 2 or not isinstance(out[1], TimeStep):
         raise ContractError(f"{who} must return (state, rlbench.env.TimeStep) from `step`")
@@ -156,13 +156,6 @@ def check_env(env: AnyEnv, who: str, plugin: Plugin | None = None) -> None:
     for name, flag in (("terminated", now.terminated), ("truncated", now.truncated)):
         if not _is(flag, (), jnp.bool_):
             raise ContractError(f"{who} must give `{name}` as bool[], not {_told(flag)}")
-
-
-def example_action(spec: EnvSpec) -> jax.Array:
-    """An action of the right shape and type."""
-    if isinstance(spec.action, Discrete):
-        return jnp.zeros((), jnp.int32)
-    return jnp.zeros(spec.action.size)
 
 
 def _check_obs(spec: EnvSpec, obs: Any, who: str, where: str) -> None:

@@ -45,8 +45,8 @@ def check_name(name: str, what: str) -> str:
 
 def run_path(out: Path, config: RunConfig) -> Path:
     """The run's directory."""
-    env = check_name(re.sub(r"[/@:]", "-", config.env), "env")
-    algo = check_name(f"{re.sub(r'[/:]', '-', config.algo)}-{config.hash}", "algo")
+    env, algo = (re.sub(r"[/@:]", "-", name) for name in (config.env, config.algo))
+    env, algo = check_name(env, "env"), check_name(f"{algo}-{config.hash}", "algo")
     return out / check_name(config.suite, "suite") / env / algo / f"seed-{config.seed:04d}"
 
 

@@ -241,6 +241,24 @@ def test_a_failure_is_recorded_as_such(tmp_path):
     assert "no such thing" in record.status["reason"]
 
 
+class Costless(Counting):
+    """Pays NaN in an episode's second step."""
+
+    def step(self, key, state, action):
+        new, now = super().step(key, state, action)
+        return new, now._replace(reward=jnp.where(new.t == 2, jnp.nan, now.reward))
+
+
+def test_returns_that_are_not_finite_end_the_run_as_diverged(tmp_path):
+    record = run(tmp_path, Costless(), RandomPolicy(episodes=16))
+    lengths = np.array(record.evaluations[0]["lengths"])
+    lost = int((lengths >= 2).sum())
+    assert lost > 0
+    assert record.status["status"] == "diverged" and record.status["updates"] == 0
+    assert f"{lost} of {len(lengths)} returns of an evaluation" in record.status["reason"]
+    assert record.rows[-1]["nonfinite"] and record.rows[-1]["returns"].count(None) == lost
+
+
 def test_progress_reaches_the_end_and_names_its_phases(tmp_path):
     seen = []
     runner.run(prepared(Counting(), Eggroll(**SMALL)), tmp_path / "run", seen.append)

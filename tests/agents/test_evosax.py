@@ -286,7 +286,11 @@ def test_the_bridge_s_names_are_those_of_evosax():
         ("evosax/GuidedES", [], "needs a surrogate gradient"),
         ("evosax/SNES", ["params={std_ini=1}"], "no parameter 'std_ini'; did you mean 'std_init'"),
         ("evosax/SimpleGA", ["learning_rate=0.1"], "has no optimiser"),
-        ("ars", ["pop_size=7"], "even number (mirrored pairs), not 7; the nearest is 8"),
+        (
+            "ars",
+            ["pop_size=7"],
+            "of at least 2 (mirrored pairs), not 7; the nearest is 8",
+        ),
         ("ars", ["pop_size=8", "top_directions=5"], "at most pop_size / 2 = 4"),
         ("cma_es", ["covariance=ful"], "did you mean 'full'"),
         (
