@@ -2,6 +2,8 @@
 what it cost, and where it is.
 """
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlbench import registry
-from rlbench.display import duration, quantity, score
+from rlbench.display import duration, printable, quantity, score
 from rlbench.errors import UsageError
 from rlbench.store import RunRecord
 
@@ -83,7 +85,7 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     """The summary's lines: (label, text)."""
     status, evaluations = record.status, record.evaluations
     lines = []
-    if evaluations:
+    if evaluations and evaluations[-1].get("return_mean") is not None:
         last = evaluations[-1]
         lines = [
             (
@@ -106,14 +108,53 @@ def _curve(evaluations: list[dict[str, Any]]) -> str:
     return f"{score(returns[0])} {sparkline(returns)} {score(returns[-1])}"
 
 
-def show(record: RunRecord) -> None:
-    """Prints the summary."""
+def details(record: RunRecord) -> list[tuple[str, str]]:
+    """What `show` adds to the summary: (label, text) of configuration, origin and files."""
+    config, provenance = record.config, record.provenance
+    network = config.get("network", {})
+    widths = "x".join(map(str, network.get("hidden", []))) or "no hidden layer"
+    versions = [f"{k} {v}" for k, v in provenance.get("versions", {}).items()]
+    dirty = " with uncommitted changes" if provenance.get("dirty") else ""
+    files = sorted(f for f in record.path.rglob("*") if f.is_file() and not f.is_symlink())
+    evaluations = (
+        f"{config.get('evaluations')} evaluations of {config.get('eval_episodes')} episodes"
+    )
+    return [
+        ("budget", f"{_budget(config)}; {evaluations}"),
+        ("network", f"{widths} {network.get('activation', '')}"),
+        ("values", _listed(config.get("settings", {}))),
+        ("command", shlex.join(map(str, provenance.get("argv", [])))),
+        ("versions", ", ".join([*versions, f"commit {str(provenance.get('commit'))[:10]}{dirty}"])),
+        ("hardware", _listed(provenance.get("hardware", {}))),
+        ("time", f"{record.status.get('started', '?')} to {record.status.get('ended', '?')}"),
+        ("files", ", ".join(f"{f.relative_to(record.path)} {_size(f)}" for f in files)),
+    ]
+
+
+def _listed(table: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in table.items())
+
+
+def _budget(config: dict[str, Any]) -> str:
+    units = (("env_steps", "env steps"), ("seconds", "training seconds"))
+    limits = [(config.get(f"budget_{key}"), unit) for key, unit in units]
+    return " or ".join(f"{value:,} {unit}" for value, unit in limits if value is not None)
+
+
+def _size(file: Path) -> str:
+    count = file.stat().st_size
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
+def show(record: RunRecord, whole: bool = False) -> None:
+    """Prints the summary, and with `whole` the details."""
     grid = Table.grid(padding=(0, 2))
-    for label, text in rows(record):
+    for label, text in rows(record) + (details(record) if whole else []):
+        text = printable(text)
         # Text, not markup: what is shown comes from files.
         grid.add_row(Text(label, style="dim"), Text(text, style="bold" * (label == "return")))
     config = record.config
-    title = f"{config['algo']} on {config['env']}, seed {config['seed']}"
+    title = printable(f"{config['algo']} on {config['env']}, seed {config['seed']}")
     good = record.status["status"] == "ok"
     console = Console(highlight=False)
     console.print(

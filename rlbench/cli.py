@@ -20,8 +20,10 @@ COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
+    "report": "report RUNS... --out DIR: compare runs; tables, figures and a page",
+    "compare": "compare RUNS_A RUNS_B: two sets of runs in the terminal",
     "check": "check NAME: hold an agent or an environment, yours too, to the contract",
-    "export": "export RUN: its policy as safetensors, with a card that says how to play it",
+    "export": "export RUN: its policy as safetensors with a card; --to tensorboard: its metrics",
     "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
@@ -114,8 +116,19 @@ def show_command(argv: Sequence[str]) -> int:
 
     if len(argv) != 1:
         raise UsageError("say which run directory: `rlbench show RUN`")
-    summary.show(store.read_run(Path(argv[0])))
+    record = store.read_run(Path(argv[0]))
+    try:
+        summary.show(record, whole=True)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{argv[0]} is damaged or of another version ({told})") from None
     return 0
+
+
+def _to_tensorboard(run: Path, out: Path | None, overwrite: bool) -> str:
+    from rlbench.analysis.tensorboard import export_tensorboard
+
+    return export_tensorboard(run, out, overwrite)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
@@ -132,6 +145,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             return list_command(rest)
         if command == "show":
             return show_command(rest)
+        if command == "report":
+            from rlbench.analysis.report import report_command
+
+            return report_command(rest, f"{prog} report")
+        if command == "compare":
+            from rlbench.analysis.compare import compare_command
+
+            return compare_command(rest, f"{prog} compare")
         if command == "check":
             from rlbench.testing.command import check_command
 
@@ -143,7 +164,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         if command == "export":
             from rlbench.export import export_command
 
-            return export_command(rest, f"{prog} export")
+            return export_command(rest, f"{prog} export", {"tensorboard": _to_tensorboard})
         if command == "play":
             from rlbench.judge import play_command
 

@@ -1,4 +1,4 @@
-"""Two means of independent episodes, and whether they could be one. Imports no jax.
+"""Two means of independent episodes or runs, and whether they could be one. Imports no jax.
 
 Welch's interval for a difference of means: B. L. Welch, "The generalization of 'Student's' problem
 when several different population variances are involved", Biometrika 34 (1947).
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 ROUNDING = 1e-5
@@ -50,13 +50,29 @@ def interval_of_mean(x: Sample) -> Interval | None:
     return _around(x.mean, x.squared_error, x.n - 1)
 
 
+def _freedom(a: Sample, b: Sample) -> float:
+    """Welch's degrees of freedom; NaN if neither has spread."""
+    va, vb = a.squared_error, b.squared_error
+    if not va + vb > 0:
+        return math.nan
+    # Of shares, not of squares, which would underflow where a spread is tiny.
+    share = va / (va + vb)
+    return 1.0 / (share**2 / (a.n - 1) + (1.0 - share) ** 2 / (b.n - 1))
+
+
 def interval_of_difference(a: Sample, b: Sample) -> Interval | None:
     """Welch's 95 % interval of mean(a) - mean(b); None if either is a single episode."""
-    va, vb = a.squared_error, b.squared_error
-    freedom = math.nan
-    if va + vb > 0:
-        freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
-    return _around(a.mean - b.mean, va + vb, freedom)
+    return _around(a.mean - b.mean, a.squared_error + b.squared_error, _freedom(a, b))
+
+
+def p_value(a: Sample, b: Sample) -> float | None:
+    """Of Welch's two-sided test of equal means; None if either is a single episode."""
+    difference, squared_error = a.mean - b.mean, a.squared_error + b.squared_error
+    if math.isnan(squared_error):
+        return None
+    if squared_error == 0:  # neither has spread: they are equal or they are not
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * stdtr(_freedom(a, b), -abs(difference) / math.sqrt(squared_error)))
 
 
 def _around(middle: float, squared_error: float, freedom: float) -> Interval | None:

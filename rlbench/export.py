@@ -1,11 +1,12 @@
-"""`rlbench export RUN`: the policy of a run directory, as files that need neither rlbench nor jax.
+"""`rlbench export RUN`: the policy of a run directory, as files that need neither rlbench nor jax;
+or its metrics, in the form of another tool.
 
 The final state is restored by path into the structure that the algorithm's `init` would make,
 checked against the run's status.json, and asked for its network.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from safetensors.numpy import load, save
 
 from rlbench import store
 from rlbench.card import SCHEMA, Card, FinalReturn, Space
-from rlbench.errors import UsageError
+from rlbench.errors import UsageError, nearest
 from rlbench.exported import CARD, WEIGHTS, ExportedPolicy, Tensors
 from rlbench.flags import flag, parse_flags
 
@@ -34,15 +35,30 @@ class ExportOptions:
     """A run directory."""
     out: Annotated[str, flag("DIR", "default: RUN/export")] = ""
     """Directory for policy.json and policy.safetensors."""
+    to: Annotated[str, flag("FORM", "default: policy")] = "policy"
+    """policy, or tensorboard: the metrics as an event file, into RUN/tensorboard."""
     overwrite: Annotated[bool, flag("", "")] = False
     """Replace an export that is there."""
 
 
-def export_command(argv: Sequence[str], prog: str) -> int:
-    """`export`: restores, checks, writes."""
+Mirror = Callable[[Path, Path | None, bool], str]
+"""Writes a run's metrics in another form: from the run, to a folder (None for its own), replacing
+what is there or not; returns what it wrote, in words."""
+
+
+def export_command(argv: Sequence[str], prog: str, mirrors: Mapping[str, Mirror]) -> int:
+    """`export`: restores, checks, writes; or lets one of the mirrors write."""
     options = parse_flags(ExportOptions, argv, prog)
     if not options.run:
         raise UsageError("say which run directory: `rlbench export RUN`")
+    if options.to in mirrors:
+        out = Path(options.out) if options.out else None
+        print(mirrors[options.to](Path(options.run), out, options.overwrite))
+        return 0
+    if options.to != "policy":
+        raise UsageError(
+            f"--to cannot be {options.to!r}; {nearest(options.to, ['policy', *mirrors])}"
+        )
     out = Path(options.out) if options.out else Path(options.run) / "export"
     check_writable(out, options.overwrite)
     policy = export_run(Path(options.run))

@@ -168,7 +168,7 @@ class RunRecord:
     @property
     def evaluations(self) -> list[dict[str, Any]]:
         """The evaluation rows."""
-        return [row for row in self.rows if row["kind"] == "evaluation"]
+        return [row for row in self.rows if row.get("kind") == "evaluation"]
 
 
 def read_run(path: Path) -> RunRecord:
@@ -183,9 +183,14 @@ def read_run(path: Path) -> RunRecord:
             for name in ("config.json", "provenance.json", "status.json")
         ]
         text = (path / "metrics.jsonl").read_text(encoding="utf-8")
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a run directory: {error}") from None
     whole = text[: text.rfind("\n") + 1]
+    try:
+        rows = [json.loads(line) for line in whole.splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: metrics.jsonl is not JSON ({error})") from None
+    if not all(isinstance(part, dict) for part in (*parts, *rows)):
+        raise UsageError(f"{path} is damaged: a file of it does not hold a table")
     config, provenance, status = parts
-    rows = [json.loads(line) for line in whole.splitlines()]
     return RunRecord(path, config, provenance, status, rows)
