@@ -29,8 +29,8 @@ SAME_TIME = 1.05
 VERDICTS = (BETTER, OPEN, WORSE, FEW)
 RULE = (
     "A is better (or worse) than B on a task if Welch's test of equal mean scores, of runs as the "
-    f"units, is rejected at {1 - LEVEL:.0%} after Holm's correction over the pair's tasks; "
-    "otherwise the two are not distinguishable, which does not say that they are equal. Below "
+    f"units, is rejected at {100 * (1 - LEVEL):.0f} % after Holm's correction over the pair's "
+    "tasks; otherwise the two are not distinguishable, which does not say they are equal. Below "
     f"{FEWEST_SEEDS} counted seeds on either side there is no verdict. The interval shown is "
     "Welch's 95 % interval of the difference on this task alone. Pairs are not corrected for each "
     "other."

@@ -34,8 +34,7 @@ def wall_clock(findings: Findings) -> Drawn:
         _bars(axes, task, look)
         set_title(axes, task.label)
     outer_labels(all_axes, "", "training seconds")
-    first = findings.comparison.labels[0]
-    note = f"mean ± standard deviation over runs; ratios of medians, to {first} where it is there"
+    note = "mean ± standard deviation over runs; ratios of medians to the bar that is marked 1"
     return finish(figure, all_axes, findings.comparison.labels, note)
 
 
@@ -52,7 +51,7 @@ def _bars(axes: Any, task: Task, look: dict[str, Look]) -> None:
             means[label],
             yerr=spread or None,
             color=look[label].colour,
-            hatch=("", "///", "...", "\\\\\\", "xxx")[i % 5],
+            hatch=look[label].hatch,
             edgecolor="white",
             linewidth=0,
             ecolor="0.25",

@@ -20,6 +20,7 @@ ROW = 0.16
 """Height of a line of small text, in inches."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2, 2, 2)))
+HATCHES = ("", "///", "...", "\\\\\\", "xxx")
 SETTINGS: dict[str, Any] = {
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,
@@ -63,11 +64,12 @@ def logarithmic(axis: Any) -> None:
 
 @dataclass(frozen=True)
 class Look:
-    """How an entry is drawn: its colour as #rrggbb, matplotlib's marker and line style."""
+    """How an entry is drawn: its colour as #rrggbb, matplotlib's marker, line style and hatch."""
 
     colour: str
     marker: str
     line: Any
+    hatch: str
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
@@ -78,6 +80,7 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
             palette[i % len(palette)],
             MARKERS[(i + i // len(palette)) % len(MARKERS)],
             LINES[(i + i // len(palette)) % len(LINES)],
+            HATCHES[(i + i // len(palette)) % len(HATCHES)],
         )
         for i, label in enumerate(labels)
     }

@@ -26,6 +26,9 @@ from rlbench.analysis.style import COLUMN, PAGE, ROW, finish, looks, panels, pla
 
 CURVE_POINTS = 11
 PROFILE_POINTS = 121
+MAX_PAIRS = 40
+COLUMN_LETTERS = 26
+"""Of a pair's name: longer ones need the width of a page."""
 
 
 def aggregates(findings: Findings) -> Drawn:
@@ -147,9 +150,11 @@ def improvements(findings: Findings) -> Drawn:
     """Probability that a run of A scores higher than one of B, a line a pair."""
     if not findings.pairs:
         return "no two algorithms have runs on the same task"
-    pairs = findings.pairs[:40]
+    pairs = findings.pairs[:MAX_PAIRS]
+    names = [f"{pair.first} > {pair.second}" for pair in pairs]
     look = looks(findings.comparison.labels)
-    figure = Figure(figsize=(COLUMN, 0.75 + 1.5 * ROW * len(pairs)))
+    width = COLUMN if max(map(len, names)) <= COLUMN_LETTERS else PAGE
+    figure = Figure(figsize=(width, 0.75 + 1.5 * ROW * len(pairs)))
     axes = figure.subplots()
     for i, pair in enumerate(pairs):
         low, high = pair.improvement_interval or (pair.improvement,) * 2
@@ -157,12 +162,12 @@ def improvements(findings: Findings) -> Drawn:
         axes.plot([low, high], [i, i], color=colour, linewidth=5, alpha=0.35, solid_capstyle="butt")
         axes.plot(pair.improvement, i, color=colour, marker=look[pair.first].marker, markersize=5)
     axes.axvline(0.5, color="0.4", linewidth=0.7, linestyle=":")
-    names = [f"{pair.first} > {pair.second}" for pair in pairs]
     axes.set_yticks(range(len(pairs)), map(plain, names))
     axes.set(xlabel="probability of improvement", xlim=(-0.02, 1.02))
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    return finish(figure, [axes], ())
+    more = len(findings.pairs) - len(pairs)
+    return finish(figure, [axes], (), f"{more} more pairs are in the table" if more else "")
 
 
 FIGURES: dict[str, Callable[[Findings], Drawn]] = {

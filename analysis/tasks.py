@@ -36,9 +36,10 @@ def describe_hardware(run: Run) -> str:
     found = hardware(run)
     if found is None:
         return "hardware not recorded"
-    cores = f"{found['processor']}, {found['usable_cores']} cores"
-    kind = found["device_kind"] if found["platform"] != "cpu" else "host"
-    return f"{cores}, {found['device_count']} {kind} devices"
+    kind = "host" if found["platform"] == "cpu" else found["device_kind"]
+    counts = [(found["usable_cores"], "core"), (found["device_count"], f"{kind} device")]
+    told = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts]
+    return ", ".join([str(found["processor"]), *told])
 
 
 def _budget(run: Run) -> str:

@@ -170,6 +170,14 @@ def _scaling(quick: bool) -> list[Case]:
     return cases
 
 
+def _report(quick: bool) -> list[Case]:
+    size = {"envs": 2, "seeds": 2, "evaluations": 5} if quick else {"envs": 20, "seeds": 10}
+    shared = {"rounds": 1 if quick else 3, "host_devices": None}
+    return [
+        Case("report" + "-quick" * quick, "report", {"evaluations": 200, **size, **shared}, quick)
+    ]
+
+
 def cases(quick: bool, large: bool) -> tuple[Case, ...]:
     """Every case of `--quick`, or of the whole benchmark, in the order of the report.
 
@@ -184,6 +192,7 @@ def cases(quick: bool, large: bool) -> tuple[Case, ...]:
         *_peers(quick),
         *_scaling(quick),
         *_start(quick),
+        *_report(quick),
     ]
     return tuple(found)
 

@@ -22,6 +22,7 @@ KINDS = {
     "scaling": "rlbench.bench.scaling:scaling",
     "start": "rlbench.bench.start:commands",
     "first_generation": "rlbench.bench.start:first_generation",
+    "report": "rlbench.bench.views:report",
 }
 """By kind: the function of a case's params that measures it."""
 DEVICES_FLAG = "xla_force_host_platform_device_count"

@@ -21,6 +21,7 @@ TITLES = {
     "scaling": "Scaling: seconds of one generation",
     "start": "Start: wall seconds of commands",
     "first_generation": "Start: wall seconds to the first generation",
+    "report": "Report: wall seconds of rlbench report",
 }
 
 

@@ -47,6 +47,7 @@ def make_run(
     evaluations=4,
     memory=2**20,
     name=None,
+    started=None,
     **config,
 ):
     """Writes a run that rose in equal steps from 10 to `final`; returns its directory."""
@@ -83,7 +84,7 @@ def make_run(
     state = {
         "status": status,
         "reason": "" if status == "ok" else "a test",
-        "started": f"2026-01-01T00:00:{seed % 60:02d}+00:00",
+        "started": started or f"2026-01-01T00:00:{seed % 60:02d}+00:00",
         "ended": "2026-01-01T01:00:00+00:00",
         "updates": budget // 100,
         "simulated_env_steps": budget,

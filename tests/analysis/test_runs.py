@@ -1,6 +1,7 @@
 """A run directory in any condition is counted, or listed with the reason."""
 
 import json
+import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ from rlbench.config import RunConfig
 from rlbench.errors import UsageError
 from rlbench.store import RunWriter
 
-from .made_runs import make_cells, make_run
+from .made_runs import evaluation, make_cells, make_run
 
 FILES = ("config.json", "status.json", "metrics.jsonl", "provenance.json")
 
@@ -86,9 +87,24 @@ def test_the_order_of_folders_changes_nothing(tmp_path):
 
 
 def test_links_are_not_followed(tmp_path):
-    make_run(tmp_path / "real")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert len(find_runs([tmp_path]).runs) == 1
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    make_run(inside)
+    make_run(outside, seed=1)
+    (inside / "loop").symlink_to(inside)
+    (inside / "away").symlink_to(outside)
+    assert [run.seed for run in find_runs([inside]).runs] == [0]
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, None, "12", True, 10**400])
+def test_a_mean_that_is_no_finite_number_is_no_evaluation(bad, tmp_path):
+    rows = [evaluation(0, 0.0, 1.0), evaluation(1_000, 10.0, bad)]
+    make_run(tmp_path, seed=0, status="failed", curve=rows)
+    make_run(tmp_path, seed=1, status="ok", curve=rows)
+    found = find_runs([tmp_path])
+    assert found.runs[0].curve.returns.tolist() == [1.0] and not found.runs[0].final_finite
+    assert [why for _, why in found.unreadable] == [
+        "its status is ok, but it holds no final evaluation"
+    ]
 
 
 @pytest.mark.parametrize("make", [lambda p: p / "missing", lambda p: p])

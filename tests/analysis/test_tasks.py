@@ -75,7 +75,8 @@ def test_many_settings_that_differ_are_told_by_the_hash(tmp_path):
 
 
 def test_a_seed_counts_once_and_a_finished_run_before_a_failed_one(tmp_path):
-    make_run(tmp_path / "a", seed=3, final=1.0, status="failed")
+    early = "2025-01-01T00:00:00+00:00"
+    make_run(tmp_path / "a", seed=3, final=1.0, status="failed", started=early)
     make_run(tmp_path / "b", seed=3, final=70.0)
     make_run(tmp_path / "c", seed=3, final=70.0)
     found = compare(find_runs([tmp_path]).runs)
