@@ -1,6 +1,7 @@
 """How figures look: one colour, marker and line an entry, everywhere. Imports no jax."""
 
 import math
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ PAGE = 7.0
 PANEL_HEIGHT = 1.75
 ROW = 0.16
 """Height of a line of small text, in inches."""
+NOTE_LETTERS = 17
+"""Of a note, to an inch."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2, 2, 2)))
 HATCHES = ("", "///", "...", "\\\\\\", "xxx")
@@ -120,6 +123,7 @@ def finish(figure: Figure, axes: Sequence[Any], labels: Sequence[str], note: str
             handles.setdefault(label, handle)
     shown = [label for label in labels if label in handles]
     width, height = figure.get_size_inches()
+    note = textwrap.fill(note, int(width * NOTE_LETTERS))
     longest = max((len(label) for label in shown), default=1)
     columns = max(1, min(len(shown), int(width / (0.45 + 0.062 * longest))))
     lines = -(-len(shown) // columns) if shown else 0
