@@ -1,4 +1,4 @@
-"""The command line: `rlbench run`, `list`, `show`, `check`, `export`, `play` and `bench`.
+"""The command line: `rlbench run`, `list`, `show`, `check`, `export`, `play`, `render`, `bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
 diverged, 4 it was interrupted.
@@ -14,6 +14,7 @@ from types import FrameType
 from rlbench.errors import RunError, UsageError, nearest
 from rlbench.flags import parse_flags
 from rlbench.options import RunOptions, resolve
+from rlbench.registry import resolve as resolve_name
 
 EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
 COMMANDS = {
@@ -25,8 +26,19 @@ COMMANDS = {
     "check": "check NAME: hold an agent or an environment, yours too, to the contract",
     "export": "export RUN: its policy as safetensors with a card; --to tensorboard: its metrics",
     "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
+    "render": "render RUN: one episode of its policy in motion, as gif, mp4 or html",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
+
+ELSEWHERE = {
+    "report": "rlbench.analysis.report:report_command",
+    "compare": "rlbench.analysis.compare:compare_command",
+    "check": "rlbench.testing.command:check_command",
+    "play": "rlbench.judge:play_command",
+    "render": "rlbench.render:render_command",
+    "bench": "rlbench.bench.options:bench_command",
+}
+"""Commands whose module is imported when one of them is called."""
 
 
 def usage() -> str:
@@ -145,30 +157,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
             return list_command(rest)
         if command == "show":
             return show_command(rest)
-        if command == "report":
-            from rlbench.analysis.report import report_command
-
-            return report_command(rest, f"{prog} report")
-        if command == "compare":
-            from rlbench.analysis.compare import compare_command
-
-            return compare_command(rest, f"{prog} compare")
-        if command == "check":
-            from rlbench.testing.command import check_command
-
-            return check_command(rest, f"{prog} check")
-        if command == "bench":
-            from rlbench.bench.options import bench_command
-
-            return bench_command(rest, f"{prog} bench")
         if command == "export":
             from rlbench.export import export_command
 
             return export_command(rest, f"{prog} export", {"tensorboard": _to_tensorboard})
-        if command == "play":
-            from rlbench.judge import play_command
-
-            return play_command(rest, f"{prog} play")
+        if command in ELSEWHERE:
+            return int(resolve_name(ELSEWHERE[command])(rest, f"{prog} {command}"))
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except UsageError as error:
         print(f"rlbench: {error}", file=sys.stderr)

@@ -34,6 +34,9 @@ def test_the_wheel_holds_code_and_data_of_every_folder(wheel):
             assert prefix + file.name in names
     for data in ("envs/envs.toml", "envs/judges.toml", "envs/scores.toml", "agents/agents.toml"):
         assert f"rlbench/{data}" in names
+    assert {"viewer.min.js", "LICENSES.txt"} <= {
+        name.removeprefix("rlbench/envs/brax_viewer/") for name in names
+    }
     assert {"rlbench/agents/settings/paper.toml", "rlbench/agents/settings/laptop.toml"} <= names
 
 
