@@ -6,7 +6,7 @@ Everything is made in memory first and then written, so that a mistake leaves an
 import io
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +22,9 @@ from rlbench.analysis.frame import matrices
 from rlbench.analysis.notes import headline, notes
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
-from rlbench.display import Steps
 from rlbench.errors import UsageError
 from rlbench.flags import flag, parse_flags
+from rlbench.stages import Stages
 from rlbench.store import check_writable, replace_file
 
 MARKER = "report.json"
@@ -65,10 +65,11 @@ def report_command(argv: Sequence[str], prog: str) -> int:
         raise UsageError("say where to: `rlbench report RUNS... --out DIR`")
     out = Path(options.out)
     check_out(out)
-    with Steps() as steps:
-        findings = gather(options, steps)
-        files = make(findings, options, out, steps)
-        steps("writing")
+    stages = Stages()
+    with stages.shown():
+        findings = gather(options, stages)
+        files = make(findings, options, out, stages)
+        stages.tell("writing")
         write(files, out)
     for sentence in map(claims.in_words, findings.pairs[:12]):
         print(sentence)
@@ -78,12 +79,11 @@ def report_command(argv: Sequence[str], prog: str) -> int:
     return 0
 
 
-def gather(options: ReportOptions, steps: Callable[..., None]) -> Findings:
+def gather(options: ReportOptions, stages: Stages) -> Findings:
     """Reads the runs and computes all that is said of them."""
     targets = parse_targets(options.target)
-    steps("reading")
-    found = find_runs(options.runs, lambda count: steps("reading", count))
-    steps("comparing", len(found.runs))
+    found = find_runs(options.runs, lambda done, of: stages.tell("reading", done, of, "runs"))
+    stages.tell("comparing")
     mix = [options.allow_mixed] if options.allow_mixed else []
     return find(found, mix=mix, targets=targets, baseline=options.baseline)
 
@@ -111,7 +111,7 @@ def typed(options: ReportOptions) -> str:
     return shlex.join(words)
 
 
-def draw(findings: Findings, steps: Callable[..., None]) -> tuple[Files, Mapping[str, str]]:
+def draw(findings: Findings, stages: Stages) -> tuple[Files, Mapping[str, str]]:
     """Figures in every format by file name, and by name why one is missing."""
     # matplotlib takes half a second to import: only where something is drawn
     from rlbench.analysis.style import styled
@@ -121,7 +121,7 @@ def draw(findings: Findings, steps: Callable[..., None]) -> tuple[Files, Mapping
     missing: dict[str, str] = {}
     with styled():
         for i, (name, maker) in enumerate(FIGURES.items()):
-            steps("drawing", i, len(FIGURES))
+            stages.tell("drawing", i, len(FIGURES), "figures")
             figure = maker(findings)
             if isinstance(figure, str):
                 missing[name] = figure
@@ -133,9 +133,7 @@ def draw(findings: Findings, steps: Callable[..., None]) -> tuple[Files, Mapping
     return files, missing
 
 
-def make(
-    findings: Findings, options: ReportOptions, out: Path, steps: Callable[..., None]
-) -> Files:
+def make(findings: Findings, options: ReportOptions, out: Path, stages: Stages) -> Files:
     """Every file of the report, by its path within it."""
     from rlbench.analysis import page
 
@@ -145,8 +143,8 @@ def make(
         for table in tables
         for kind, to_text in FORMATS.items()
     }
-    figures, missing = draw(findings, steps)
-    steps("making the page")
+    figures, missing = draw(findings, stages)
+    stages.tell("making the page")
     svgs = {Path(name).stem: content for name, content in figures.items() if name.endswith(".svg")}
     html = page.build(findings, tables, svgs, missing, out, typed(options))
     sentences = [f"- {claims.in_words(pair)}" for pair in findings.pairs]

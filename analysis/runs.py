@@ -137,13 +137,13 @@ def number(value: Any) -> float:
 
 
 def find_runs(
-    paths: Sequence[str | Path], tell: Callable[[int], None] = lambda count: None
+    paths: Sequence[str | Path], tell: Callable[[int, int], None] = lambda done, of: None
 ) -> Found:
     """Every run below the paths, each counted once.
 
     Args:
         paths: run directories, or folders that hold some at any depth; links are not followed.
-        tell: called with the number of directories read so far.
+        tell: called with the number of directories read so far, and of all.
 
     Raises:
         UsageError: a path does not exist, or none holds a run directory.
@@ -152,7 +152,7 @@ def find_runs(
     runs: list[Run] = []
     unreadable: list[tuple[str, str]] = []
     for i, (path, name) in enumerate(names.items()):
-        tell(i)
+        tell(i, len(names))
         try:
             runs.append(read_run(path, name))
         except UnreadableError as error:

@@ -24,8 +24,6 @@ from rlbench.progress import Progress
 
 PLAIN_SECONDS = 10.0
 """Without a terminal: seconds between progress lines."""
-STEP_SECONDS = 2.0
-"""What takes no longer says nothing while it goes on."""
 
 
 def duration(seconds: float) -> str:
@@ -136,51 +134,6 @@ class Display:
         self._next_line = now + PLAIN_SECONDS
         share = f"{min(progress.fraction, 1.0):4.0%}  "
         self._console.print(share + describe(progress, self._since), markup=False)
-
-
-class Steps:
-    """Where a command of several steps is, on stderr: one line that is written over on a terminal,
-    a line at most every two seconds elsewhere. Silent about what takes less than two seconds.
-    """
-
-    def __init__(self) -> None:
-        """Starts the clock."""
-        self._console = Console(stderr=True, highlight=False)
-        self._begun = self._since = time.monotonic()
-        self._next = self._begun + STEP_SECONDS
-        self._step, self._shown = "", False
-
-    def __enter__(self) -> "Steps":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown and self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K")
-
-    def __call__(self, step: str, done: int = 0, of: int = 0) -> None:
-        """Says where it is: the step, and how many of its parts are done, of how many if known."""
-        now = time.monotonic()
-        if step != self._step:
-            self._step, self._since = step, now
-        if now < self._next:
-            return
-        text, seconds = step, now - self._since
-        if done:
-            text += (
-                f" {done:,}{f' of {of:,}' if of else ''}, {quantity(done / max(seconds, 1e-9))}/s"
-            )
-        if done and of:
-            text += f", ETA {duration(seconds * (of / done - 1))}"
-        self._shown = True
-        terminal = self._console.is_terminal
-        self._next = now + (0.1 if terminal else STEP_SECONDS)
-        self._console.file.write(f"\r\x1b[2K{text}" if terminal else f"{text}\n")
-        self._console.file.flush()
 
 
 def _budget(config: RunConfig) -> str:
