@@ -1,7 +1,6 @@
-"""Run directories as data for comparison: found, read with distrust, and brought into one order.
+"""Run directories as data: found, read with distrust, and brought into one order. Imports no jax.
 
-A directory that cannot be read is not an error but a finding: it is listed with its reason, and the
-others are compared. Imports no jax.
+A directory that cannot be read is a finding: it is listed with the reason, the others are compared.
 """
 
 import hashlib
@@ -9,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +108,8 @@ class Run:
 
     def memory(self, name: str) -> float:
         """Bytes, NaN where the record has none."""
-        memory = self.status.get("memory")
-        return number(memory.get(name)) if isinstance(memory, dict) else math.nan
+        told = self.status.get("memory")
+        return number(told.get(name)) if isinstance(told, dict) else math.nan
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class Found:
     """
 
     runs: tuple[Run, ...]
-    unreadable: tuple[tuple[str, str], ...] = field(default=())
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 def number(value: Any) -> float:
@@ -149,8 +148,7 @@ def find_runs(
         UsageError: a path does not exist, or none holds a run directory.
     """
     names = _names([Path(path) for path in paths])
-    runs: list[Run] = []
-    unreadable: list[tuple[str, str]] = []
+    runs, unreadable = [], []
     for i, (path, name) in enumerate(names.items()):
         tell(i, len(names))
         try:

@@ -1,8 +1,8 @@
 """A report's tables: what stands in them, once for every format. Imports no jax."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlbench.analysis.claims import BETTER, OPEN, WORSE
@@ -22,11 +22,13 @@ class Row:
         values: plain numbers and words, by column name of the CSV file; None where unknown.
         task: label of the task it is about; empty if of several.
         label: of the entry it is about; empty if of several.
+        sides: labels of the entries that columns of these titles are about, if it is of several.
     """
 
     values: Values
     task: str = ""
     label: str = ""
+    sides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def pairs(findings: Findings) -> Table:
                 "speedup": claim.speedup,
             },
             claim.task,
+            sides={"A": pair.first, "B": pair.second},
         )
         for pair in findings.pairs
         for claim in pair.claims

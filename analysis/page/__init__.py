@@ -186,15 +186,20 @@ def _sort_key(value: Any) -> str:
 def _table(table: Table, ids: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     rows = []
     for row in table.rows:
-        cells = [
-            {
-                "text": printable(column.text(row.values)),
-                "key": _sort_key(row.values.get(column.key)) if column.key else "",
-                "number": bool(column.key),
-            }
-            for column in table.columns
-        ]
-        rows.append({"cells": cells, "target": ids.get((row.task, row.label), "")})
+        # A row is of one entry, or of a pair, whose names then lead to the runs of each.
+        own = ids.get((row.task, row.label), "")
+        sides = {title: ids.get((row.task, label), "") for title, label in row.sides.items()}
+        rows.append(
+            [
+                {
+                    "text": printable(column.text(row.values)),
+                    "key": _sort_key(row.values.get(column.key)) if column.key else "",
+                    "number": bool(column.key),
+                    "target": sides.get(column.title, own) or "runs",
+                }
+                for column in table.columns
+            ]
+        )
     heads = [{"title": c.title, "number": bool(c.key)} for c in table.columns]
     return {
         "name": table.name,

@@ -43,7 +43,9 @@ def runs(tmp_path_factory):
     make_cells(root / "b", {"open_es": 850.0}, env="brax/inverted_pendulum@spring", seeds=4)
     make_run(root / "b", "open_es", 4, env="brax/inverted_pendulum@spring", status="diverged",
              curve=[])  # fmt: skip
-    make_run(root / "c", "eggroll", 0, 480.0, settings={"pop_size": 128}, memory=2**21)
+    path = make_run(root / "c", "eggroll", 0, 480.0, settings={"pop_size": 128}, memory=2**21)
+    (path / "render").mkdir()
+    (path / "render" / "seed-0000.gif").write_bytes(b"GIF89a")
     return root
 
 
@@ -95,7 +97,10 @@ def test_every_link_of_the_page_leads_somewhere(report):
     outside = re.sub(r"<script.*?</script>", "", text, flags=re.S)
     links = [html.unescape(x) for x in re.findall(r'href="([^"]*)"', outside)]
     ids = set(re.findall(r'id="([^"]*)"', outside))
-    assert len(links) > 60
+    assert len(links) > 60 and any(link.endswith("render/seed-0000.gif") for link in links)
+    # Every cell of the tables leads to runs: of its own entry, or of all.
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", outside.partition('id="figures"')[0], flags=re.S)
+    assert len(cells) > 200 and all(cell.startswith('<a href="#') for cell in cells)
     for link in links:
         assert link[1:] in ids if link.startswith("#") else (report / unquote(link)).exists()
 
