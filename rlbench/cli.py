@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
+    "sweep": "sweep FILE: many runs: resumable, on one machine or several",
     "report": "report RUNS... --out DIR: compare runs; tables, figures and a page",
     "compare": "compare RUNS_A RUNS_B: two sets of runs in the terminal",
     "check": "check NAME: hold an agent or an environment, yours too, to the contract",
@@ -36,6 +37,7 @@ ELSEWHERE = {
     "check": "rlbench.testing.command:check_command",
     "play": "rlbench.judge:play_command",
     "render": "rlbench.render:render_command",
+    "sweep": "rlbench.sweep.command:sweep_command",
     "bench": "rlbench.bench.options:bench_command",
 }
 """Commands whose module is imported when one of them is called."""

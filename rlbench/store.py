@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,8 +71,8 @@ def to_json(row: dict[str, Any], **options: Any) -> str:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Writes a file whole or not at all; of several writers at once, one wins."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     with temporary.open("wb") as f:
         f.write(data)
         f.flush()

@@ -1,0 +1,163 @@
+"""Who runs which cell: several processes, on one machine or on a shared disk, never run one twice.
+
+A claim is a folder, `.sweep/ID`, as making one is atomic everywhere. Its owner touches a file in it
+while it is alive; a claim that nobody has touched for a while, or whose owner on this machine is
+gone, is taken over, by one taker at a time.
+
+    .sweep/ID/owner.json   who, and since when; touched every few seconds
+    .sweep/ID/done.json    how the cell ended; a folder that has it stays
+
+Imports no jax.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+from filelock import FileLock
+
+from rlbench import store
+
+FOLDER = ".sweep"
+OWNER, DONE = "owner.json", "done.json"
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+"""Without a beat a claim is dead: far more than a slow disk takes."""
+
+
+def _boot() -> str:
+    """This machine, since it was started; process numbers mean nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{uuid.getnode():x}-{psutil.boot_time():.0f}"
+
+
+class Claims:
+    """The claims of one process, with the thread that keeps them alive."""
+
+    def __init__(
+        self, root: Path, beat: float = BEAT_SECONDS, stale: float = STALE_SECONDS
+    ) -> None:
+        """Takes OUT/SUITE, and seconds between beats and until a claim is dead."""
+        self._folder = root / FOLDER
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._beat, self._stale = beat, stale
+        self._owner = {
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "boot": _boot(),
+            "token": uuid.uuid4().hex,
+        }
+        self._mine: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> "Claims":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        for name in list(self._mine):
+            self.release(name)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._beat):
+            for name in list(self._mine):
+                with contextlib.suppress(OSError):
+                    os.utime(self._folder / name / OWNER)
+
+    def claim(self, name: str) -> bool:
+        """Takes a cell that is free, or whose owner is dead; whether it is ours now."""
+        folder = self._folder / name
+        if not self._make(folder) and not self._take_over(folder):
+            return False
+        self._mine.add(name)
+        return True
+
+    def _take_over(self, folder: Path) -> bool:
+        if (folder / DONE).exists() or not self._dead(folder):
+            return False
+        # One taker at a time, who looks again: what was dead may be another taker's by now.
+        with FileLock(self._folder / "takeover.lock"):
+            if (folder / DONE).exists() or not self._dead(folder):
+                return False
+            shutil.rmtree(folder, ignore_errors=True)
+            return self._make(folder)
+
+    def _make(self, folder: Path) -> bool:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return False
+        store.replace_file(folder / OWNER, json.dumps(self._owner).encode())
+        return True
+
+    def _dead(self, folder: Path) -> bool:
+        """Whether its owner is a process of this machine that is gone, or silent for too long."""
+        try:
+            owner = json.loads((folder / OWNER).read_bytes())
+            beat = (folder / OWNER).stat().st_mtime
+        except (OSError, ValueError):
+            owner, beat = {}, None
+        if owner.get("boot") == self._owner["boot"]:
+            return not _alive(owner)
+        if beat is None:  # between making the folder and writing into it, or killed there
+            with contextlib.suppress(OSError):
+                beat = folder.stat().st_mtime
+        return beat is not None and self._now() - beat > self._stale
+
+    def _now(self) -> float:
+        """The disk's clock, which is the one that beats are told in."""
+        probe = self._folder / f"clock-{self._owner['token']}"
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink(missing_ok=True)
+        return now
+
+    def finish(self, name: str, outcome: dict[str, Any]) -> None:
+        """Records how a cell of ours ended; it is not run again."""
+        store.replace_file(self._folder / name / DONE, store.to_json(outcome).encode())
+        self._mine.discard(name)
+
+    def release(self, name: str) -> None:
+        """Gives a cell of ours back, as it was not run to its end."""
+        self._mine.discard(name)
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def states(self, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+        """How cells ended; an empty table for those in somebody's hands, None for free ones."""
+        return self.look(self._folder.parent, names)
+
+    @staticmethod
+    def look(root: Path, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+        """The same for OUT/SUITE, by one who claims nothing."""
+        found: dict[str, dict[str, Any] | None] = {}
+        for name in names:
+            folder = root / FOLDER / name
+            found[name] = {} if folder.is_dir() else None
+            with contextlib.suppress(OSError, ValueError):
+                found[name] = json.loads((folder / DONE).read_bytes())
+        return found
+
+
+def _alive(owner: dict[str, Any]) -> bool:
+    """Whether this machine has the process, and not another one of its number."""
+    try:
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1.0)
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False

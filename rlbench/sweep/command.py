@@ -1,0 +1,143 @@
+"""`rlbench sweep FILE`: the plan, then every cell that is left. Imports no jax."""
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import tyro
+
+from rlbench import store
+from rlbench.errors import UsageError, nearest
+from rlbench.flags import flag, parse_flags
+from rlbench.machine import usable_cores
+from rlbench.options import whole
+from rlbench.sweep import board, plan
+from rlbench.sweep.claims import Claims
+from rlbench.sweep.local import Workers, slots
+from rlbench.sweep.spec import Sweep, read_sweep
+
+NOT_SWEEPS = ("learning", "speeds")
+"""Files of the folder that are read by something else."""
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Run every cell of a sweep file that is left; the same command goes on after any end.
+
+    Several of these processes may work on one --out, also on a shared disk.
+    """
+
+    file: Annotated[str, tyro.conf.Positional, flag("FILE", "required")] = ""
+    """A TOML file, or the name of one that is shipped (smoke)."""
+    jobs: Annotated[str, flag("INT", "default: one a core")] = ""
+    """Cells at a time, each on its share of the cores."""
+    shard: Annotated[str, flag("I/N", "default: 1/1")] = ""
+    """Only the I-th of N equal parts of the cells."""
+    out: Annotated[str, flag("DIR", "default: results")] = "results"
+    """Directory for run directories; the sweep's are below its name."""
+    dry_run: Annotated[bool, flag("", "")] = False
+    """Show the plan and how long it may take, and write nothing."""
+    amend: Annotated[bool, flag("", "")] = False
+    """Go on although the file has other cells than when the sweep began."""
+
+
+def sweep_command(argv: Sequence[str], prog: str) -> int:
+    """`sweep`: plans, and runs what is left."""
+    options = parse_flags(SweepOptions, argv, prog)
+    if not options.file:
+        raise UsageError(
+            f"say which sweep file: `rlbench sweep FILE`; shipped: {', '.join(shipped())}"
+        )
+    sweep = find_sweep(options.file)
+    share = slots(whole(options.jobs, "--jobs") if options.jobs else usable_cores())
+    part = parse_shard(options.shard)
+    store.check_name(sweep.name, "the sweep file's name")
+    root = Path(options.out) / sweep.name
+    store.check_writable(root, True, "")
+    jobs = plan.make_jobs(sweep)
+    if options.dry_run:
+        states = Claims.look(root, [job.id for job in jobs])
+        board.show_plan(jobs[part], states, share.jobs)
+        return 0
+    plan.record(root, sweep, jobs, options.amend)
+    return run(root, jobs[part], share.jobs)
+
+
+def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
+    """Runs the cells that are left, until they are done or a signal comes."""
+    with Claims(root) as claims:
+        states = claims.states([job.id for job in jobs])
+        board.show_plan(jobs, states, at_once)
+        with board.Board(jobs, states, at_once) as shown:
+            workers = Workers(root, jobs, claims, slots(at_once), shown.tell)
+            before = {
+                s: signal.signal(s, _stopper(workers)) for s in (signal.SIGINT, signal.SIGTERM)
+            }
+            try:
+                workers.run()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        ended = claims.states([job.id for job in jobs])
+    kinds = [(state or {}).get("status", "left") for state in ended.values()]
+    told = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds))]
+    for job in jobs:
+        state = ended[job.id] or {}
+        if state.get("status") == "failed":
+            print(f"failed: {' '.join(job.flags)}: {state.get('reason', '').splitlines()[-1:]}")
+    print(f"{', '.join(told)} of {len(jobs):,} cells; rlbench report {root} --out report")
+    print(f"written to {root}")
+    if workers.stopped.is_set():
+        return 4
+    return 3 if "failed" in kinds else 0
+
+
+def _stopper(workers: Workers) -> "signal.Handlers | signal._HANDLER":
+    def stop(number: int, frame: FrameType | None) -> None:
+        workers.stop()
+
+    return stop
+
+
+def shipped() -> list[str]:
+    """Names of the sweep files in `sweeps/`."""
+    names = [f.name.removesuffix(".toml") for f in files("rlbench.sweeps").iterdir()]
+    return sorted(
+        name
+        for name, f in zip(names, files("rlbench.sweeps").iterdir(), strict=True)
+        if f.name.endswith(".toml") and name not in NOT_SWEEPS
+    )
+
+
+def find_sweep(name: str) -> Sweep:
+    """A file, or a shipped one by its name.
+
+    Raises:
+        UsageError: there is neither, or what it says is wrong.
+    """
+    if not Path(name).exists() and re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        if name not in shipped():
+            raise UsageError(f"no sweep file {name!r}; {nearest(name, shipped())}")
+        with as_file(files("rlbench.sweeps").joinpath(f"{name}.toml")) as path:
+            return read_sweep(path)
+    return read_sweep(Path(name))
+
+
+def parse_shard(text: str) -> slice:
+    """The cells of I/N: every N-th, from the I-th on.
+
+    Raises:
+        UsageError: it is not such a pair.
+    """
+    if not text:
+        return slice(None)
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise UsageError(f"--shard must be I/N with I from 1 to N, such as 2/4, not {text!r}")
+    return slice(part - 1, None, parts)

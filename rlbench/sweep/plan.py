@@ -1,0 +1,135 @@
+"""A sweep's cells with their run directories, and what is recorded of them. Imports no jax.
+
+OUT/SUITE/sweep.json            the plan: which cells, by which file
+OUT/SUITE/.sweep/ID/            a cell in somebody's hands, or done with: see `claims`
+OUT/SUITE/ENV/ALGO-HASH/SEED/   its run directory
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlbench import store
+from rlbench.errors import UsageError
+from rlbench.sweep.spec import Sweep
+
+PLAN = "sweep.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell that is ready to run.
+
+    Attributes:
+        id: unique within the sweep, a folder's name.
+        env: full id.
+        algo: name.
+        seed: of the run.
+        flags: of `rlbench run`, all but --out, --suite and --overwrite.
+        path: the run's directory below OUT/SUITE.
+        budget_env_steps: None if it has none.
+        budget_seconds: None if it has none.
+        device: "cpu" or "gpu".
+    """
+
+    id: str
+    env: str
+    algo: str
+    seed: int
+    flags: tuple[str, ...]
+    path: str
+    budget_env_steps: int | None
+    budget_seconds: float | None
+    device: str
+
+
+def make_jobs(sweep: Sweep) -> tuple[Job, ...]:
+    """Resolves every cell, as `rlbench run` would.
+
+    Raises:
+        UsageError: a cell asks for what cannot be, or two are one run.
+    """
+    asked = [[*cell.flags, "--suite", sweep.name] for cell in sweep.cells]
+    command = [sys.executable, "-m", "rlbench.sweep.resolve"]
+    done = subprocess.run(
+        command, input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or ["nothing"]
+        raise UsageError(f"the cells cannot be resolved: {told[-1]}", done.stderr)
+    jobs: dict[str, Job] = {}
+    for cell, found in zip(sweep.cells, json.loads(done.stdout), strict=True):
+        if "error" in found:
+            raise UsageError(f"{found['error']} (in the cell {' '.join(cell.flags)})")
+        path = Path(found["path"]).relative_to(sweep.name).as_posix()
+        name = "-".join((Path(path).parent.name.rpartition("-")[2], Path(path).name))
+        job = Job(
+            id=name,
+            env=cell.env,
+            algo=cell.algo,
+            seed=cell.seed,
+            flags=cell.flags,
+            path=path,
+            **{k: found[k] for k in ("budget_env_steps", "budget_seconds", "device")},
+        )
+        if name in jobs:
+            one, other = " ".join(jobs[name].flags), " ".join(job.flags)
+            raise UsageError(f"two cells are the same run: {one}; {other}")
+        jobs[name] = job
+    return tuple(jobs.values())
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{folder / PLAN} cannot be read: {error}") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise UsageError(f"{folder / PLAN} is of another version; sweep into another --out")
+    return data
+
+
+def record(folder: Path, sweep: Sweep, jobs: Sequence[Job], amend: bool) -> None:
+    """Writes the plan, or holds it against the one that is there.
+
+    Args:
+        folder: OUT/SUITE.
+        sweep: the file, expanded.
+        jobs: its cells.
+        amend: whether cells may have come or gone.
+
+    Raises:
+        UsageError: the folder is another sweep's, or the file was changed.
+    """
+    old = _read(folder)
+    new = {job.id: " ".join(job.flags) for job in jobs}
+    if old is not None and not amend:
+        known: dict[str, str] = old["cells"]
+        gone = [text for name, text in known.items() if name not in new]
+        come = [text for name, text in new.items() if name not in known]
+        if gone or come:
+            changes = [f"without {gone[0]}"] * bool(gone) + [f"with {come[0]}"] * bool(come)
+            raise UsageError(
+                f"{folder} was begun with other cells: the file now is {' and '.join(changes)} "
+                f"({len(gone)} gone, {len(come)} new); --amend goes on with what it says now"
+            )
+    if old is None or old["cells"] != new:
+        content = {"schema": SCHEMA, "about": sweep.about, "cells": new}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            store.replace_file(folder / PLAN, (json.dumps(content, indent=1) + "\n").encode())
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {os.strerror(error.errno or 0)}") from None
+
+
+def to_json(job: Job) -> dict[str, Any]:
+    """As plain data."""
+    return asdict(job)

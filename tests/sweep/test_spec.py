@@ -1,0 +1,159 @@
+"""A sweep file is the runs it says, or one sentence about what is wrong with it."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from rlbench.errors import UsageError
+from rlbench.flags import parse_flags
+from rlbench.options import RunOptions, parse_assignments
+from rlbench.sweep.command import find_sweep, parse_shard, shipped
+from rlbench.sweep.spec import read_sweep
+
+
+def cells(tmp_path, text, name="s.toml"):
+    (tmp_path / name).write_text(text)
+    return read_sweep(tmp_path / name).cells
+
+
+def settings(cell):
+    return parse_assignments(parse_flags(RunOptions, cell.flags, "run").set)
+
+
+def test_a_cell_is_every_env_with_every_algo_seed_and_choice(tmp_path):
+    found = cells(
+        tmp_path,
+        """
+        [[cell]]
+        env = ["cartpole", "ant"]
+        algo = ["eggroll", "open_es"]
+        seeds = 3
+        set = { pop_size = [16, 32], hidden = [[64, 64]] }
+        """,
+    )
+    assert len(found) == 2 * 2 * 3 * 2
+    assert [cell.seed for cell in found] == sorted(cell.seed for cell in found)
+    assert {settings(cell)["pop_size"] for cell in found} == {16, 32}
+    assert all(settings(cell)["hidden"] == [64, 64] for cell in found)
+    assert {cell.env for cell in found} == {"gymnax/CartPole-v1", "brax/ant@spring"}
+
+
+def test_later_tables_win_key_by_key(tmp_path):
+    (tmp_path / "base.toml").write_text(
+        """
+        about = "the base"
+        [defaults]
+        budget = 1e5
+        set = { sigma = 0.1, pop_size = 8 }
+        [algo.ppo]
+        budget = 7
+        """
+    )
+    found = cells(
+        tmp_path,
+        """
+        include = ["base.toml"]
+        [[cell]]
+        env = ["cartpole", "pendulum"]
+        algo = ["eggroll", "ppo"]
+        budget = 2e5
+        set = { sigma = 0.2 }
+        [env.pendulum]
+        budget = "paper"
+        """,
+    )
+    flags = {(c.env.partition("/")[2], c.algo): parse_flags(RunOptions, c.flags, "run") for c in found}
+    budgets = {key: options.budget for key, options in flags.items()}
+    assert budgets == {
+        ("CartPole-v1", "eggroll"): "200000",
+        ("CartPole-v1", "ppo"): "7",
+        ("Pendulum-v1", "eggroll"): "paper",
+        ("Pendulum-v1", "ppo"): "7",
+    }
+    assert settings(found[0]) == {"sigma": 0.2, "pop_size": 8}
+
+
+RANDOM = """
+    [[cell]]
+    env = ["cartpole", "pendulum"]
+    algo = "eggroll"
+    seeds = [7]
+    [cell.random]
+    trials = 300
+    seed = 3
+    learning_rate = { log_uniform = [1e-4, 1e-1] }
+    sigma = { uniform = [0.1, 0.5] }
+    rank_transform = { choice = [true, false] }
+"""
+
+
+def test_random_settings_have_their_distribution_and_come_again(tmp_path):
+    found = cells(tmp_path, RANDOM)
+    assert found == cells(tmp_path, RANDOM, "again.toml")
+    assert found != cells(tmp_path, RANDOM.replace("seed = 3", "seed = 4"), "other.toml")
+    drawn = {env: [settings(c) for c in found if c.env == env] for env in {c.env for c in found}}
+    one, other = drawn.values()
+    assert one != other and len(one) == len(other) == 300
+    rates = [math.log10(s["learning_rate"]) for s in one]
+    assert scipy.stats.kstest(rates, scipy.stats.uniform(-4, 3).cdf).pvalue > 0.001
+    sigmas = [s["sigma"] for s in other]
+    assert scipy.stats.kstest(sigmas, scipy.stats.uniform(0.1, 0.4).cdf).pvalue > 0.001
+    share = np.mean([s["rank_transform"] for s in one])
+    assert abs(share - 0.5) < 4 * 0.5 / math.sqrt(300)
+
+
+CELL = '[[cell]]\nenv = "cartpole"\nalgo = "eggroll"\n'
+WRONG = {
+    "": "has no [[cell]]",
+    "x = 1": "unknown key 'x'",
+    "[[cell]]\nalgo = 'ppo'": "has no env",
+    "[[cell]]\nenv = 'cartpool'\nalgo = 'ppo'": "did you mean 'cartpole'",
+    "[[cell]]\nenv = 'cartpole'\nalgo = 'egroll'": "did you mean 'eggroll'",
+    CELL + "budgt = 3": "did you mean 'budget'",
+    CELL + "budget = [1]": "budget of cell 0",
+    CELL + "seeds = []": "seeds of cell 0",
+    CELL + "seeds = 0": "seeds of cell 0",
+    CELL + "seeds = [-1]": "seeds of cell 0",
+    CELL + "seeds = [1, 1]": "a cell twice",
+    CELL + CELL: "a cell twice",
+    CELL + "set = { rank = [] }": "empty grid",
+    CELL + "set = 3": "must be a table",
+    CELL + "random = { trials = 2 }": "distributions",
+    CELL + "random = { sigma = { uniform = [0, 1] } }": "needs whole trials",
+    CELL + "random = { trials = 2, sigma = 0.1 }": "one distribution",
+    CELL + "random = { trials = 2, sigma = { unifrm = [0, 1] } }": "did you mean 'uniform'",
+    CELL + "random = { trials = 2, sigma = { uniform = [1, 0] } }": "low below high",
+    CELL + "random = { trials = 2, sigma = { log_uniform = [0, 1] } }": "above 0",
+    CELL + "random = { trials = 2, sigma = { choice = [] } }": "must be a list",
+    CELL + "random = { trials = 2, rank = { choice = [1] } }\nset = { rank = 1 }": "both set and drawn",
+    "include = ['s.toml']\n" + CELL: "includes itself",
+    "include = ['missing.toml']\n" + CELL: "cannot read sweep file",
+    "cell = 3": "must be written [[cell]]",
+    "env = 3\n" + CELL: "must be a table",
+    "[env.cartpool]\nbudget = 1\n" + CELL: "did you mean 'cartpole'",
+    "[[cell": "is not valid TOML",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_is_told_in_one_sentence(text, tmp_path):
+    with pytest.raises(UsageError) as told:
+        cells(tmp_path, text)
+    assert WRONG[text] in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_sweeps_can_be_read(name):
+    assert find_sweep(name).cells
+
+
+def test_shards_are_equal_parts_of_all():
+    everything = list(range(103))
+    parts = [everything[parse_shard(f"{i}/4")] for i in (1, 2, 3, 4)]
+    assert sorted(x for part in parts for x in part) == everything
+    assert {len(part) for part in parts} == {25, 26}
+    for wrong in ("0/4", "5/4", "1", "a/b", "1/0", "1/-2"):
+        with pytest.raises(UsageError, match="I from 1 to N"):
+            parse_shard(wrong)

@@ -1,0 +1,196 @@
+"""A sweep survives being killed, shared and edited, and ends in the runs of an undisturbed one."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlbench.cli import main
+from rlbench.errors import UsageError
+from rlbench.store import read_run
+from rlbench.sweep.local import slots
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = """
+about = "a test"
+[defaults]
+budget = 6000
+eval_episodes = 2
+set = { hidden = [[8]] }
+[[cell]]
+env = "cartpole"
+algo = "eggroll"
+seeds = 3
+set = { pop_size = [4, 8] }
+"""
+
+
+def sweep(file, out, *flags):
+    words = [sys.executable, "-m", "rlbench", "sweep", str(file), "--out", str(out), *flags]
+    return subprocess.Popen(
+        words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def results(out, name="small"):
+    """Final state by run directory, and what the sweep recorded of every cell."""
+    states = {
+        path.parent.relative_to(out).as_posix(): read_run(path.parent).status["state_sha256"]
+        for path in out.glob("**/metrics.jsonl")
+    }
+    records = {
+        path.parent.name: json.loads(path.read_text())
+        for path in (out / name / ".sweep").glob("*/done.json")
+    }
+    return states, records
+
+
+def running(out):
+    """Processes with this folder on their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(out) in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "small.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(file):
+    """Six cells by two processes at a time, on one folder."""
+    out = file.parent / "undisturbed"
+    both = [sweep(file, out, "--jobs", "1") for _ in range(2)]
+    for process in both:
+        told, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert "of 6 cells" in told
+    return out
+
+
+def test_two_processes_share_a_folder_and_run_no_cell_twice(undisturbed):
+    states, records = results(undisturbed)
+    assert len(states) == len(records) == 6
+    assert all(record["status"] == "ok" and record["attempts"] == 1 for record in records.values())
+    # Nothing was run over: a second run of a cell would have been written with --overwrite.
+    for path in undisturbed.glob("**/provenance.json"):
+        assert "--overwrite" not in json.loads(path.read_text())["argv"]
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_runs(file, undisturbed, tmp_path):
+    chance = random.Random(5)
+    for _ in range(3):
+        process = sweep(file, tmp_path)
+        time.sleep(chance.uniform(2.0, 14.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        deadline = time.monotonic() + 5
+        while running(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not running(tmp_path)  # no run goes on without its sweep
+    last = sweep(file, tmp_path)
+    told, errors = last.communicate(timeout=300)
+    assert last.returncode == 0, errors
+    assert "6 ok of 6 cells" in told
+    assert results(tmp_path)[0] == results(undisturbed)[0]
+
+
+def test_stopped_it_gives_its_cells_back_and_goes_on(file, tmp_path):
+    process = sweep(file, tmp_path, "--jobs", "1")
+    while not list(tmp_path.glob("**/metrics.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 4 and "left" in told
+    _, records = results(tmp_path)
+    claims = {path.name for path in (tmp_path / "small" / ".sweep").iterdir() if path.is_dir()}
+    assert claims == set(records)
+
+
+def test_a_cell_that_fails_is_tried_again_recorded_and_the_others_are_run(tmp_path, capsys):
+    path = tmp_path / "mixed.toml"
+    one = FILE.replace("seeds = 3", "seeds = 1").replace("[4, 8]", "[4]")
+    path.write_text(one + '[[cell]]\nenv = "pendulum"\nalgo = "eggroll"\nbudget = 3\n')
+    process = sweep(path, tmp_path / "out")
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 3
+    states, records = results(tmp_path / "out", "mixed")
+    assert len(states) == 1
+    ends = sorted((r["status"], r["attempts"]) for r in records.values())
+    assert ends == [("failed", 2), ("ok", 1)]
+    (failed,) = [r for r in records.values() if r["status"] == "failed"]
+    assert "smaller than one update" in failed["reason"] and "smaller than one update" in told
+    assert failed["command"].startswith("python -m rlbench.run --env gymnax/Pendulum-v1")
+
+
+def test_an_edited_file_is_refused_with_the_difference(file, undisturbed, capsys):
+    other = file.with_name("edited")
+    other.mkdir()
+    path = other / "small.toml"
+    path.write_text(FILE.replace("seeds = 3", "seeds = 2").replace("[4, 8]", "[4, 8, 16]"))
+    before = sorted(p.as_posix() for p in undisturbed.rglob("*"))
+    assert main(["sweep", str(path), "--out", str(undisturbed)]) == 2
+    error = capsys.readouterr().err
+    assert "begun with other cells" in error and "--amend" in error
+    assert "2 gone, 2 new" in error and "pop_size=16" in error
+    assert sorted(p.as_posix() for p in undisturbed.rglob("*")) == before
+
+
+def test_a_dry_run_plans_and_writes_nothing(file, undisturbed, tmp_path, capsys):
+    assert main(["sweep", str(file), "--out", str(tmp_path / "new"), "--dry-run"]) == 0
+    assert "6 cells, 6 left" in capsys.readouterr().out and not (tmp_path / "new").exists()
+    assert main(["sweep", str(file), "--out", str(undisturbed), "--dry-run"]) == 0
+    assert "6 cells, 0 left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "say which sweep file"),
+        (["smok"], "did you mean 'smoke'"),
+        (["smoke", "--jobs", "1000"], "cores that may be used"),
+        (["smoke", "--jobs", "0"], "cores that may be used"),
+        (["smoke", "--shard", "3/2"], "I from 1 to N"),
+        (["smoke", "--dry-rn"], "did you mean '--dry-run'"),
+        (["missing/file.toml"], "cannot read sweep file"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(words, told, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_setting_that_cannot_be_is_told_before_anything_runs(tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text('[[cell]]\nenv = "cartpole"\nalgo = "eggroll"\nset = { sigmma = 1 }\n')
+    assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'sigma'" in error and "in the cell --env" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_cores_are_shared_without_overlap():
+    cores = psutil.Process().cpu_affinity()
+    for jobs in range(1, len(cores) + 1):
+        found = slots(jobs)
+        used = [core for slot in found.cores for core in slot]
+        assert len(found.cores) == jobs and len(used) == len(set(used))
+        assert set(used) <= set(cores)
+    with pytest.raises(UsageError):
+        slots(len(cores) + 1)
