@@ -1,11 +1,14 @@
 """A sweep file is the runs it says, or one sentence about what is wrong with it."""
 
 import math
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from rlbench import sweeps
 from rlbench.errors import UsageError
 from rlbench.flags import parse_flags
 from rlbench.options import RunOptions, parse_assignments
@@ -64,7 +67,9 @@ def test_later_tables_win_key_by_key(tmp_path):
         budget = "paper"
         """,
     )
-    flags = {(c.env.partition("/")[2], c.algo): parse_flags(RunOptions, c.flags, "run") for c in found}
+    flags = {
+        (c.env.partition("/")[2], c.algo): parse_flags(RunOptions, c.flags, "run") for c in found
+    }
     budgets = {key: options.budget for key, options in flags.items()}
     assert budgets == {
         ("CartPole-v1", "eggroll"): "200000",
@@ -127,7 +132,8 @@ WRONG = {
     CELL + "random = { trials = 2, sigma = { uniform = [1, 0] } }": "low below high",
     CELL + "random = { trials = 2, sigma = { log_uniform = [0, 1] } }": "above 0",
     CELL + "random = { trials = 2, sigma = { choice = [] } }": "must be a list",
-    CELL + "random = { trials = 2, rank = { choice = [1] } }\nset = { rank = 1 }": "both set and drawn",
+    CELL
+    + "random = { trials = 2, rank = { choice = [1] } }\nset = { rank = 1 }": "both set and drawn",
     "include = ['s.toml']\n" + CELL: "includes itself",
     "include = ['missing.toml']\n" + CELL: "cannot read sweep file",
     "cell = 3": "must be written [[cell]]",
@@ -157,3 +163,27 @@ def test_shards_are_equal_parts_of_all():
     for wrong in ("0/4", "5/4", "1", "a/b", "1/0", "1/-2"):
         with pytest.raises(UsageError, match="I from 1 to N"):
             parse_shard(wrong)
+
+
+def test_the_paper_s_search_space_is_the_paper_s():
+    found = find_sweep("paper_tuning").cells
+    by_algo = {
+        a: [settings(c) for c in found if c.algo == a] for a in ("eggroll", "open_es", "ppo")
+    }
+    assert {algo: len(drawn) for algo, drawn in by_algo.items()} == dict.fromkeys(by_algo, 100)
+    # The sizes of the grids that the tables of the paper make.
+    sizes = {"eggroll": 62_208, "open_es": 20_736, "ppo": 236_196}
+    text = (Path(sweeps.__file__).parent / "paper_tuning.toml").read_text()
+    for algo, table in tomllib.loads(text)["algo"].items():
+        choices = [d["choice"] for name, d in table["random"].items() if name != "trials"]
+        assert math.prod(map(len, choices)) == sizes[algo]
+        for drawn in by_algo[algo]:
+            assert all(drawn[k] in d["choice"] for k, d in table["random"].items() if k != "trials")
+
+
+def test_tuning_and_reporting_have_no_seed_in_common():
+    seeds = {name: {c.seed for c in find_sweep(name).cells} for name in shipped()}
+    tuning = {name for name in seeds if name.endswith("tuning")}
+    assert tuning
+    for name in tuning:
+        assert not seeds[name] & set().union(*(seeds[n] for n in seeds if n not in tuning))
