@@ -16,7 +16,7 @@ from rlbench.errors import UsageError, nearest
 from rlbench.flags import flag, parse_flags
 from rlbench.machine import usable_cores
 from rlbench.options import whole
-from rlbench.sweep import board, plan
+from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.claims import Claims
 from rlbench.sweep.local import Workers, slots
 from rlbench.sweep.spec import Sweep, read_sweep
@@ -44,6 +44,10 @@ class SweepOptions:
     """Show the plan and how long it may take, and write nothing."""
     amend: Annotated[bool, flag("", "")] = False
     """Go on although the file has other cells than when the sweep began."""
+    export: Annotated[str, flag("slurm", "default: run here")] = ""
+    """Print an array script for SLURM instead, of --tasks tasks with --jobs cores each."""
+    tasks: Annotated[str, flag("INT", "default: 8")] = "8"
+    """Of the array script."""
 
 
 def sweep_command(argv: Sequence[str], prog: str) -> int:
@@ -54,9 +58,12 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
             f"say which sweep file: `rlbench sweep FILE`; shipped: {', '.join(shipped())}"
         )
     sweep = find_sweep(options.file)
+    store.check_name(sweep.name, "the sweep file's name")
+    if options.export:
+        print(export(options, sweep.name), end="")
+        return 0
     share = slots(whole(options.jobs, "--jobs") if options.jobs else usable_cores())
     part = parse_shard(options.shard)
-    store.check_name(sweep.name, "the sweep file's name")
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
     jobs = plan.make_jobs(sweep)
@@ -66,6 +73,22 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         return 0
     plan.record(root, sweep, jobs, options.amend)
     return run(root, jobs[part], share.jobs)
+
+
+def export(options: SweepOptions, name: str) -> str:
+    """The sweep as another scheduler's script.
+
+    Raises:
+        UsageError: an unknown one, or numbers below 1.
+    """
+    if options.export != "slurm":
+        raise UsageError(
+            f"--export cannot be {options.export!r}; {nearest(options.export, ['slurm'])}"
+        )
+    tasks, cores = whole(options.tasks, "--tasks"), whole(options.jobs or "1", "--jobs")
+    if min(tasks, cores) < 1:
+        raise UsageError(f"--tasks and --jobs must be at least 1, not {min(tasks, cores)}")
+    return slurm.script(options.file, name, options.out, tasks, cores)
 
 
 def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
