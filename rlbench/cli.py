@@ -45,7 +45,7 @@ ELSEWHERE = {
 
 def usage() -> str:
     """The top-level help."""
-    lines = [f"  {name:6} {about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:8} {about}" for name, about in COMMANDS.items()]
     return "usage: rlbench COMMAND ...\n\n" + "\n".join(lines) + "\n\nrlbench run --help has more."
 
 
