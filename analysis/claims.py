@@ -33,8 +33,8 @@ RULE = (
     "tasks; otherwise the two are not distinguishable, which does not say they are equal. Below "
     f"{FEWEST_SEEDS} counted seeds on either side there is no verdict. The interval shown is "
     "Welch's 95 % interval of the difference on this task alone. Pairs are not corrected for each "
-    "other. Times are compared by medians of training seconds over finished runs, and over tasks by "
-    "the geometric mean of their ratios."
+    "other. Times are compared by medians of training seconds over finished runs, and over tasks "
+    "by the geometric mean of their ratios."
 )
 
 

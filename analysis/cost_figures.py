@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from rlbench.analysis import claims
 from rlbench.analysis.figures import AXIS_LABELS, MAX_PANELS, Drawn, outer_labels, set_title
@@ -171,7 +171,7 @@ def memory_population(findings: Findings) -> Drawn:
                 label=algo,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_yscale("log")
         logarithmic(axes.yaxis)
         set_title(axes, name)

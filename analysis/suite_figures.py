@@ -53,7 +53,7 @@ def aggregates(findings: Findings) -> Drawn:
                 solid_capstyle="butt",
             )
             axes.plot(value, i, color=look[label].colour, marker=look[label].marker, markersize=5)
-        axes.set_title(name + (" (less is better)" if name == "optimality gap" else ""))
+        axes.set_title(name + (" (low is good)" if name == "optimality gap" else ""))
         axes.set_yticks(range(len(suite.labels)), map(plain, suite.labels))
         axes.set_ylim(len(suite.labels) - 0.4, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -113,7 +113,7 @@ def iqm_curves(findings: Findings) -> Drawn:
     if not drawn:
         return "no algorithm has all its runs on a budget in env steps"
     axes.set(
-        xlabel="% of the budget in env steps", ylabel="IQM of normalised return", xlim=(0, 100)
+        xlabel="% of the budget in env steps", ylabel="IQM of normalised return", xlim=(-2, 102)
     )
     return finish(figure, [axes], findings.comparison.labels)
 

@@ -3,6 +3,14 @@
 import tomllib
 from pathlib import Path
 
+from rlbench.analysis.claims import in_words
+from rlbench.analysis.findings import find
+from rlbench.analysis.formats import to_markdown
+from rlbench.analysis.runs import find_runs
+from rlbench.analysis.tables import returns
+from rlbench.sweep.command import find_sweep
+from rlbench.sweep.plan import make_jobs
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PLUGIN = ROOT / "examples" / "plugin"
@@ -24,3 +32,18 @@ def test_the_packaging_it_shows_is_the_example_s():
     shown = tomllib.loads(block("toml", "[build-system]"))
     whole = tomllib.loads((PLUGIN / "pyproject.toml").read_text())
     assert shown == {k: v for k, v in whole.items() if k != "tool"}
+
+
+def test_the_report_it_shows_is_of_the_recorded_runs():
+    findings = find(find_runs([ROOT / "results" / "recorded" / "short"]))
+    for pair in findings.pairs:
+        assert f"    {in_words(pair)}\n" in README
+    assert to_markdown(returns(findings)).split("\n\n")[1] in README
+
+
+def test_the_sweep_it_names_has_the_recorded_runs():
+    jobs = make_jobs(find_sweep("short"))
+    recorded = ROOT / "results" / "recorded" / "short"
+    assert {job.path for job in jobs} == {
+        path.parent.relative_to(recorded).as_posix() for path in recorded.glob("*/*/*/config.json")
+    }

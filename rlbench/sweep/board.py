@@ -20,6 +20,8 @@ from rlbench.sweep.plan import Job
 
 PLAIN_SECONDS = 30.0
 """Without a terminal: seconds between lines."""
+START_SECONDS = 4.0
+"""Of a process, until it has jax."""
 KINDS = ("ok", "failed", "diverged", "running")
 
 
@@ -32,14 +34,14 @@ def speeds() -> dict[str, dict[str, list[float]]]:
 
 
 def estimate(job: Job) -> float | None:
-    """Seconds a cell will take on one core; None where its speed was not measured."""
+    """Seconds a cell may take on one core, with the laptop settings; None where it is unknown."""
     known = speeds().get(job.env, {}).get(job.algo)
     if known is None or job.device != "cpu":
         return None
     rate, besides = known
     limits = [job.budget_env_steps / rate] if job.budget_env_steps else []
     limits += [job.budget_seconds] if job.budget_seconds else []
-    return min(limits) + besides
+    return START_SECONDS + min(limits) + besides
 
 
 def in_words(seconds: Sequence[float | None], jobs: int) -> str:
