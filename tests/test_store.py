@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,22 @@ from hypothesis import strategies as st
 
 from rlbench.config import RunConfig, coerce
 from rlbench.errors import UsageError, nearest
-from rlbench.store import RunWriter, check_name, read_run, run_path, to_json
+from rlbench.store import RunWriter, check_name, read_run, replace_file, run_path, to_json
 
 CONFIG = RunConfig(env="toy/env", algo="eggroll", budget_env_steps=10)
+
+
+def test_many_writers_of_one_file_do_not_trip_each_other(tmp_path):
+    contents = [bytes([65 + i]) * 1_000 for i in range(8)]
+
+    def write(content):
+        for _ in range(50):
+            replace_file(tmp_path / "file", content)
+            assert (tmp_path / "file").read_bytes() in contents
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_rows_come_back_in_order_and_a_torn_last_line_is_cut(tmp_path):

@@ -90,7 +90,7 @@ class Claims:
         return True
 
     def _take_over(self, folder: Path) -> bool:
-        if (folder / DONE).exists() or not self._dead(folder):
+        if not self._dead(folder):
             return False
         # One taker at a time, who looks again: what was dead may be another taker's by now.
         with FileLock(self._folder / "takeover.lock"):

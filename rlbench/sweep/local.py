@@ -153,8 +153,7 @@ class Workers:
             self.tell(job, "running")
             said = self._attempt(job, path, cores)
             if self.stopped.is_set():
-                self.claims.release(job.id)
-                return
+                return  # the claim is given back with all others
             status = outcome_of(path)
             if status not in ("ok", "diverged") and attempts < ATTEMPTS:
                 self.tell(job, "failed once")

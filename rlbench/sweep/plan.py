@@ -116,7 +116,7 @@ def record(folder: Path, sweep: Sweep, jobs: Sequence[Job], amend: bool) -> None
         gone = [text for name, text in known.items() if name not in new]
         come = [text for name, text in new.items() if name not in known]
         if gone or come:
-            changes = [f"without {gone[0]}"] * bool(gone) + [f"with {come[0]}"] * bool(come)
+            changes = [f"without {x}" for x in gone[:1]] + [f"with {x}" for x in come[:1]]
             raise UsageError(
                 f"{folder} was begun with other cells: the file now is {' and '.join(changes)} "
                 f"({len(gone)} gone, {len(come)} new); --amend goes on with what it says now"

@@ -109,6 +109,19 @@ def test_killed_at_any_moment_it_ends_in_the_same_runs(file, undisturbed, tmp_pa
     assert results(tmp_path)[0] == results(undisturbed)[0]
 
 
+def test_a_run_ends_with_its_sweep(tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_text(FILE.replace("6000", "1_000_000_000").replace("[4, 8]", "[4]"))
+    process = sweep(path, tmp_path / "out", "--jobs", "1")
+    while not list(tmp_path.glob("**/metrics.jsonl")):
+        time.sleep(0.05)
+    assert len(running(tmp_path)) == 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    time.sleep(2.0)
+    assert not running(tmp_path)
+
+
 def test_stopped_it_gives_its_cells_back_and_goes_on(file, tmp_path):
     process = sweep(file, tmp_path, "--jobs", "1")
     while not list(tmp_path.glob("**/metrics.jsonl")):
@@ -141,12 +154,15 @@ def test_an_edited_file_is_refused_with_the_difference(file, undisturbed, capsys
     other = file.with_name("edited")
     other.mkdir()
     path = other / "small.toml"
-    path.write_text(FILE.replace("seeds = 3", "seeds = 2").replace("[4, 8]", "[4, 8, 16]"))
     before = sorted(p.as_posix() for p in undisturbed.rglob("*"))
-    assert main(["sweep", str(path), "--out", str(undisturbed)]) == 2
-    error = capsys.readouterr().err
-    assert "begun with other cells" in error and "--amend" in error
-    assert "2 gone, 2 new" in error and "pop_size=16" in error
+    fewer, more = FILE.replace("seeds = 3", "seeds = 2"), FILE.replace("[4, 8]", "[4, 8, 16]")
+    both = fewer.replace("[4, 8]", "[4, 8, 16]")
+    for text, told in ((fewer, "2 gone, 0 new"), (more, "0 gone, 3 new"), (both, "2 gone, 2 new")):
+        path.write_text(text)
+        assert main(["sweep", str(path), "--out", str(undisturbed)]) == 2
+        error = capsys.readouterr().err
+        assert "begun with other cells" in error and "--amend" in error and told in error
+    assert "pop_size=16" in error
     assert sorted(p.as_posix() for p in undisturbed.rglob("*")) == before
 
 
