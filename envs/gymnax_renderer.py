@@ -68,10 +68,6 @@ class GymnaxRenderer:
             return (draw(state, env.params).frame() for state in states)
         return _visualized(env, states)
 
-    def page(self, env: Any, states: Sequence[Any], title: str) -> str:
-        """Never asked for: the constructor refuses it."""
-        raise NotImplementedError
-
 
 def _visualized(env: Any, states: Sequence[Any]) -> Iterator[UInt8[np.ndarray[Any, Any], "..."]]:
     with warnings.catch_warnings():

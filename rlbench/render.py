@@ -7,7 +7,7 @@ suite, and an environment of others may have a method `render`.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 import numpy as np
 import tyro
@@ -61,6 +61,10 @@ class Renderer(Protocol):
     def draw(self, env: Any, states: Sequence[Any]) -> Iterator[Frame]:
         """A picture of each state, all of one size."""
         ...
+
+
+class PageRenderer(Renderer, Protocol):
+    """One that did not refuse a page."""
 
     def page(self, env: Any, states: Sequence[Any], title: str) -> str:
         """The states in motion as one HTML file."""
@@ -119,10 +123,6 @@ class PluginRenderer:
                 f"{given.dtype} of shape {given.shape}"
             )
         yield from given
-
-    def page(self, env: Any, states: Sequence[Any], title: str) -> str:
-        """Never asked for: the constructor refuses it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _render(wanted: Wanted, ffmpeg: str, stages: Stages) -> str:
     if page:
         stages.tell("writing the page")
         states = episode.pick(played, list(range(played.steps + 1)))
-        how, data = "every step", renderer.page(env, states, title).encode()
+        how, data = "every step", cast(PageRenderer, renderer).page(env, states, title).encode()
         _write(wanted.out, lambda out: store.replace_file(out, data))
     else:
         how = _film(wanted, ffmpeg, stages, renderer, env, played, seconds)

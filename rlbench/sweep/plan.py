@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,3 @@ def record(folder: Path, sweep: Sweep, jobs: Sequence[Job], amend: bool) -> None
             store.replace_file(folder / PLAN, (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {os.strerror(error.errno or 0)}") from None
-
-
-def to_json(job: Job) -> dict[str, Any]:
-    """As plain data."""
-    return asdict(job)

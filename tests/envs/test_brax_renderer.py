@@ -3,6 +3,7 @@ nothing.
 """
 
 import base64
+import ctypes.util
 import hashlib
 import json
 import re
@@ -32,10 +33,10 @@ def start(env):
 
 @pytest.fixture
 def renderer():
-    try:
-        return find_renderer(find_env("inverted_pendulum"), False)
-    except UsageError as error:
-        pytest.skip(str(error))
+    # Not by the renderer's own refusal: a broken one would then be skipped.
+    if ctypes.util.find_library("EGL") is None:
+        pytest.skip("this machine has no libEGL")
+    return find_renderer(find_env("inverted_pendulum"), False)
 
 
 def moved(state, cart, pole=0.0):
