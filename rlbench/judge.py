@@ -7,26 +7,20 @@ twenty of equals is outside its 95 % interval.
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import tyro
-from rich.console import Console
-from rich.status import Status
 
 from rlbench import registry, store
 from rlbench.comparison import Sample, agree, interval_of_difference, interval_of_mean, sample
-from rlbench.display import duration, quantity
 from rlbench.errors import UsageError
 from rlbench.exported import ExportedPolicy, is_export, read_export
 from rlbench.flags import flag, parse_flags
 from rlbench.options import check_device, set_up_jax, whole
+from rlbench.stages import Stages
 from rlbench.verdict import Verdict, show, to_json
-
-QUIET_SECONDS, PLAIN_SECONDS = 2.0, 10.0
-"""No progress before the first; without a terminal, a line every so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +121,13 @@ def hear(policy: ExportedPolicy, env: str, episodes: int, seed: int) -> Verdict:
     final = policy.card.final_return
     run = Sample(final.mean, final.std, final.episodes)
     judge, notes = find_judge(policy, env)
-    line, start = Line(episodes), time.monotonic()
-    with line.shown():
-        returns, lengths = judge.play(episodes, seed, line.tell)
+    stages, start = Stages(), time.monotonic()
+
+    def tell(done: int, steps: int) -> None:
+        stages.tell(*(("playing", done, episodes, "episodes") if steps else ("compiling",)))
+
+    with stages.shown():
+        returns, lengths = judge.play(episodes, seed, tell)
     seconds = time.monotonic() - start
     played = sample(returns)
     return Verdict(
@@ -175,39 +173,3 @@ def find_judge(policy: ExportedPolicy, env: str) -> tuple[Judge, list[str]]:
             f"{card.max_steps} in {card.env}"
         )
     return judge, notes
-
-
-class Line:
-    """Progress on stderr of what takes longer than two seconds: a live line on a terminal, a line
-    every ten seconds elsewhere.
-    """
-
-    def __init__(self, episodes: int) -> None:
-        """Starts the clock."""
-        self._episodes, self._start = episodes, time.monotonic()
-        self._due = QUIET_SECONDS
-        self._console = Console(stderr=True, highlight=False)
-        self._status: Status | None = None
-        if self._console.is_terminal:
-            self._status = self._console.status("playing")
-
-    def shown(self) -> AbstractContextManager[object]:
-        """While it is to be seen."""
-        return self._status or nullcontext()
-
-    def tell(self, done: int, steps: int) -> None:
-        """That so many episodes have ended, after so many env steps; 0 and 0: compiling."""
-        seconds = time.monotonic() - self._start
-        if steps and seconds < self._due:
-            return
-        text = f"compiling, then {self._episodes} episodes"
-        if steps:
-            left = duration(seconds * (self._episodes / done - 1)) if done else "-"
-            rate = f"{quantity(steps / seconds)} steps/s"
-            text = f"{done}/{self._episodes} episodes · {rate} · ETA {left}"
-        if self._status:
-            self._due = seconds
-            self._status.update(text)
-        else:
-            self._due = seconds + PLAIN_SECONDS
-            self._console.print(text, markup=False)
