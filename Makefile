@@ -51,7 +51,7 @@ lock:
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --no-annotate --quiet --group dev \
 		--custom-compile-command "make lock" -c requirements.lock \
-		pyproject.toml -o requirements-dev.lock
+		--all-extras pyproject.toml -o requirements-dev.lock
 
 # A third party's distribution beside an installed rlbench, in an environment of its own.
 example: $(EXAMPLE)/.installed
