@@ -8,7 +8,8 @@ from rlbench.analysis.findings import find
 from rlbench.analysis.formats import to_markdown
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.tables import returns
-from rlbench.sweep.command import find_sweep
+from rlbench.sweep.cells import expand
+from rlbench.sweep.command import find_file
 from rlbench.sweep.plan import make_jobs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def test_the_report_it_shows_is_of_the_recorded_runs():
 
 
 def test_the_sweep_it_names_has_the_recorded_runs():
-    jobs = make_jobs(find_sweep("short"))
+    jobs = make_jobs(expand(find_file("short")))
     recorded = ROOT / "results" / "recorded" / "short"
     assert {job.path for job in jobs} == {
         path.parent.relative_to(recorded).as_posix() for path in recorded.glob("*/*/*/config.json")

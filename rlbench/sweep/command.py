@@ -17,9 +17,10 @@ from rlbench.flags import flag, parse_flags
 from rlbench.machine import usable_cores
 from rlbench.options import whole
 from rlbench.sweep import board, plan, slurm
+from rlbench.sweep.cells import SweepFile, expand
 from rlbench.sweep.claims import Claims
 from rlbench.sweep.local import Workers, slots
-from rlbench.sweep.spec import Sweep, read_sweep
+from rlbench.sweep.spec import read_file
 
 NOT_SWEEPS = ("learning", "speeds")
 """Files of the folder that are read by something else."""
@@ -57,7 +58,7 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         raise UsageError(
             f"say which sweep file: `rlbench sweep FILE`; shipped: {', '.join(shipped())}"
         )
-    sweep = find_sweep(options.file)
+    sweep = expand(find_file(options.file))
     store.check_name(sweep.name, "the sweep file's name")
     if options.export:
         print(export(options, sweep.name), end="")
@@ -137,7 +138,7 @@ def shipped() -> list[str]:
     )
 
 
-def find_sweep(name: str) -> Sweep:
+def find_file(name: str) -> SweepFile:
     """A file, or a shipped one by its name.
 
     Raises:
@@ -147,8 +148,8 @@ def find_sweep(name: str) -> Sweep:
         if name not in shipped():
             raise UsageError(f"no sweep file {name!r}; {nearest(name, shipped())}")
         with as_file(files("rlbench.sweeps").joinpath(f"{name}.toml")) as path:
-            return read_sweep(path)
-    return read_sweep(Path(name))
+            return read_file(path)
+    return read_file(Path(name))
 
 
 def parse_shard(text: str) -> slice:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rlbench import store
 from rlbench.errors import UsageError
-from rlbench.sweep.spec import Sweep
+from rlbench.sweep.cells import Sweep
 
 PLAN = "sweep.json"
 SCHEMA = 1

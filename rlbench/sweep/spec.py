@@ -23,23 +23,19 @@
 A later one of defaults, cell, env and algo wins, key by key; in `set`, setting by setting.
 """
 
-import hashlib
 import itertools
-import json
-import math
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rlbench import registry
 from rlbench.errors import UsageError, nearest
+from rlbench.sweep.cells import Group, SweepFile
+from rlbench.sweep.space import read_space
 
 MAX_BYTES = 1 << 20
-MAX_CELLS = 1_000_000
 FLAGS = {
     "budget": "--budget",
     "budget_seconds": "--budget-seconds",
@@ -52,59 +48,20 @@ FLAGS = {
 """Keys that become a flag of `rlbench run`."""
 KEYS = (*FLAGS, "seeds", "set", "random")
 TOP = ("about", "include", "defaults", "cell", "env", "algo")
-DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run.
-
-    Attributes:
-        env: full id.
-        algo: name.
-        seed: of the run.
-        flags: of `rlbench run`, all but --out, --suite and what says how to compute it.
-    """
-
-    env: str
-    algo: str
-    seed: int
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep file, expanded.
-
-    Attributes:
-        name: the file's, without its ending: the suite of its runs.
-        about: what it is for.
-        cells: in the file's order, seeds outermost, so that what is done at any time is balanced.
-    """
-
-    name: str
-    about: str
-    cells: tuple[Cell, ...]
-
-
-def read_sweep(path: Path) -> Sweep:
-    """Reads and expands a file.
+def read_file(path: Path) -> SweepFile:
+    """Reads a file, with what it includes.
 
     Raises:
-        UsageError: missing, malformed, an unknown name, an empty grid, two equal cells.
+        UsageError: missing, malformed, an unknown name, an empty grid.
     """
     data = _read(path, ())
     if not data["cell"]:
         raise UsageError(f"{path} has no [[cell]]")
-    found = [cell for i, row in enumerate(data["cell"]) for cell in _expand(row, data, f"cell {i}")]
-    if len(found) > MAX_CELLS:
-        raise UsageError(f"{path} has {len(found):,} cells; at most {MAX_CELLS:,} are taken")
-    seen: set[tuple[str, ...]] = set()
-    for cell in found:
-        if cell.flags in seen:
-            raise UsageError(f"{path} has a cell twice: {' '.join(cell.flags)}")
-        seen.add(cell.flags)
-    return Sweep(path.stem, str(data["about"]), tuple(sorted(found, key=lambda cell: cell.seed)))
+    rows = enumerate(data["cell"])
+    groups = tuple(group for i, row in rows for group in _groups(row, data, f"cell {i}"))
+    return SweepFile(path.stem, str(data["about"]), groups)
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -124,10 +81,18 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
             raise UsageError(f"unknown key {key!r} in {path}; {nearest(key, TOP)}")
     data: dict[str, Any] = {"about": "", "defaults": {}, "cell": [], "env": {}, "algo": {}}
     for name in _strings(given.get("include", []), f"include in {path}"):
-        other = _read(path.parent / name, (*above, path.resolve()))
-        _add(data, other)
+        _add(data, _included(path.parent / name, name, (*above, path.resolve())))
     _add(data, _checked(given, path))
     return data
+
+
+def _included(path: Path, name: str, above: tuple[Path, ...]) -> dict[str, Any]:
+    """A file beside the one that includes it, or else a shipped one."""
+    shipped = files("rlbench.sweeps").joinpath(name)
+    if path.exists() or Path(name).name != name or not shipped.is_file():
+        return _read(path, above)
+    with as_file(shipped) as found:
+        return _read(found, above)
 
 
 def _checked(given: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -184,7 +149,7 @@ def _strings(value: Any, what: str) -> list[str]:
     return values
 
 
-def _expand(row: dict[str, Any], data: dict[str, Any], what: str) -> Iterator[Cell]:
+def _groups(row: dict[str, Any], data: dict[str, Any], what: str) -> Iterator[Group]:
     envs, algos = (_strings(row.get(kind, []), f"{kind} of {what}") for kind in ("env", "algo"))
     for kind, names in (("env", envs), ("algo", algos)):
         if not names:
@@ -197,11 +162,12 @@ def _expand(row: dict[str, Any], data: dict[str, Any], what: str) -> Iterator[Ce
         flags = [
             part for key in FLAGS if key in options for part in _flag(key, options[key], where)
         ]
-        for settings in _settings(options, entry.id, agent.name, where):
-            chosen = [part for item in settings.items() for part in ("--set", _assignment(*item))]
-            for seed in _seeds(options.get("seeds", 1), where):
-                named = ["--env", entry.id, "--algo", agent.name, "--seed", str(seed)]
-                yield Cell(entry.id, agent.name, seed, (*named, *flags, *chosen))
+        grid = _grid(options.get("set", {}), where)
+        space = read_space(options["random"], where) if "random" in options else None
+        if space and (both := grid.keys() & space.distributions.keys()):
+            raise UsageError(f"{sorted(both)[0]!r} of {where} is both set and drawn at random")
+        seeds = tuple(_seeds(options.get("seeds", 1), where))
+        yield Group(entry.id, agent.name, seeds, tuple(flags), grid, space, where)
 
 
 def _flag(key: str, value: Any, where: str) -> tuple[str, str]:
@@ -209,11 +175,6 @@ def _flag(key: str, value: Any, where: str) -> tuple[str, str]:
         raise UsageError(f"{key} of {where} must be a number or a word, not {value!r}")
     whole = isinstance(value, float) and value.is_integer()
     return FLAGS[key], str(int(value) if whole else value)
-
-
-def _assignment(name: str, value: Any) -> str:
-    """NAME=VALUE, as TOML, which JSON is for these values."""
-    return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _seeds(value: Any, where: str) -> Sequence[int]:
@@ -226,52 +187,11 @@ def _seeds(value: Any, where: str) -> Sequence[int]:
     return list(seeds)
 
 
-def _settings(options: dict[str, Any], env: str, algo: str, where: str) -> Iterator[dict[str, Any]]:
-    """Every choice of settings: the grid's product, once or for every trial."""
-    grid = _table(options.get("set", {}), f"set of {where}")
-    choices = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
+def _grid(given: Any, where: str) -> dict[str, list[Any]]:
+    """By setting, its choices; a value that is no list is the only one."""
+    table = _table(given, f"set of {where}")
+    choices = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
     for name, values in choices.items():
         if not values:
             raise UsageError(f"setting {name!r} of {where} has an empty grid")
-    drawn = list(_trials(options.get("random"), env, algo, where))
-    for chosen in itertools.product(*choices.values()):
-        fixed = dict(zip(choices, chosen, strict=True))
-        for trial in drawn:
-            if both := fixed.keys() & trial.keys():
-                raise UsageError(f"{sorted(both)[0]!r} of {where} is both set and drawn at random")
-            yield {**fixed, **trial}
-
-
-def _trials(random: Any, env: str, algo: str, where: str) -> Iterator[dict[str, Any]]:
-    """Settings drawn at random; a single empty choice where there are no distributions."""
-    if random is None:
-        yield {}
-        return
-    table = dict(_table(random, f"random of {where}"))
-    trials, seed = table.pop("trials", None), table.pop("seed", 0)
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1 or not table:
-        raise UsageError(f"random of {where} needs whole trials above 0, and distributions")
-    words = hashlib.sha256(f"{env}\0{algo}".encode()).digest()
-    for trial in range(trials):
-        rng = np.random.default_rng([seed, trial, *np.frombuffer(words, np.uint32).tolist()])
-        yield {name: _draw(rng, given, f"{name} of {where}") for name, given in table.items()}
-
-
-def _draw(rng: np.random.Generator, given: Any, what: str) -> Any:
-    if not isinstance(given, dict) or len(given) != 1:
-        raise UsageError(f"{what} must be one distribution, such as {{ uniform = [0, 1] }}")
-    ((kind, values),) = given.items()
-    if kind not in DISTRIBUTIONS:
-        raise UsageError(f"unknown distribution {kind!r} of {what}; {nearest(kind, DISTRIBUTIONS)}")
-    if not isinstance(values, list) or not values:
-        raise UsageError(f"{kind} of {what} must be a list, not {values!r}")
-    if kind == "choice":
-        return values[int(rng.integers(len(values)))]
-    numbers = all(isinstance(x, int | float) and math.isfinite(x) for x in values)
-    if len(values) != 2 or not numbers or not values[0] < values[1]:
-        raise UsageError(f"{kind} of {what} must be [low, high], low below high, not {values!r}")
-    if kind == "log_uniform" and values[0] <= 0:
-        raise UsageError(f"log_uniform of {what} must be above 0, not {values!r}")
-    if kind == "uniform":
-        return float(rng.uniform(*values))
-    return float(np.exp(rng.uniform(*np.log(values))))
+    return choices

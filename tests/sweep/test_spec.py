@@ -12,13 +12,14 @@ from rlbench import sweeps
 from rlbench.errors import UsageError
 from rlbench.flags import parse_flags
 from rlbench.options import RunOptions, parse_assignments
-from rlbench.sweep.command import find_sweep, parse_shard, shipped
-from rlbench.sweep.spec import read_sweep
+from rlbench.sweep.cells import expand
+from rlbench.sweep.command import find_file, parse_shard, shipped
+from rlbench.sweep.spec import read_file
 
 
 def cells(tmp_path, text, name="s.toml"):
     (tmp_path / name).write_text(text)
-    return read_sweep(tmp_path / name).cells
+    return expand(read_file(tmp_path / name)).cells
 
 
 def settings(cell):
@@ -152,7 +153,7 @@ def test_what_is_wrong_is_told_in_one_sentence(text, tmp_path):
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_sweeps_can_be_read(name):
-    assert find_sweep(name).cells
+    assert expand(find_file(name)).cells
 
 
 def test_shards_are_equal_parts_of_all():
@@ -166,7 +167,7 @@ def test_shards_are_equal_parts_of_all():
 
 
 def test_the_paper_s_search_space_is_the_paper_s():
-    found = find_sweep("paper_tuning").cells
+    found = expand(find_file("paper_tuning")).cells
     by_algo = {
         a: [settings(c) for c in found if c.algo == a] for a in ("eggroll", "open_es", "ppo")
     }
@@ -182,7 +183,7 @@ def test_the_paper_s_search_space_is_the_paper_s():
 
 
 def test_tuning_and_reporting_have_no_seed_in_common():
-    seeds = {name: {c.seed for c in find_sweep(name).cells} for name in shipped()}
+    seeds = {name: {c.seed for c in expand(find_file(name)).cells} for name in shipped()}
     tuning = {name for name in seeds if name.endswith("tuning")}
     assert tuning
     for name in tuning:
