@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from rlbench.errors import RunError, UsageError, nearest
-from rlbench.flags import parse_flags
+from rlbench.flags import parse_flags, value_of
 from rlbench.options import RunOptions, resolve
 from rlbench.registry import resolve as resolve_name
 
@@ -77,7 +77,7 @@ def run_flags(argv: Sequence[str], prog: str) -> RunOptions:
     try:
         return parse_flags(RunOptions, argv, prog)
     except SystemExit as end:
-        from rlbench.help import show_settings, value_of
+        from rlbench.help import show_settings
 
         algo = value_of(argv, "--algo")
         if end.code in (0, None) and algo:

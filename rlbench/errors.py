@@ -19,6 +19,10 @@ class UsageError(Exception):
         self.details = details
 
 
+class BudgetError(UsageError):
+    """The budget cannot hold one update with these settings."""
+
+
 class RunError(Exception):
     """A run that was going ended with an exception; the run directory says so.
 

@@ -39,3 +39,13 @@ def parse_flags(cls: type[T], argv: Sequence[str], prog: str) -> T:
         ]
         raise UsageError(f"unknown argument {unknown[0]!r}; {nearest(unknown[0], flags)}")
     return options
+
+
+def value_of(argv: Sequence[str], flag: str) -> str:
+    """What a flag is followed by, `--flag VALUE` or `--flag=VALUE`; empty if it is not there."""
+    for i, word in enumerate(argv):
+        if word == flag and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import typing
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import docstring_parser
@@ -23,16 +22,6 @@ def documented(cls: type) -> dict[str, str]:
         parsed = docstring_parser.parse(inspect.cleandoc(vars(base).get("__doc__") or ""))
         told |= {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
     return told
-
-
-def value_of(argv: Sequence[str], flag: str) -> str:
-    """What a flag is followed by, `--flag VALUE` or `--flag=VALUE`; empty if it is not there."""
-    for i, word in enumerate(argv):
-        if word == flag and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return ""
 
 
 def _shown(value: Any) -> str:

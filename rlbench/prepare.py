@@ -9,7 +9,8 @@ from rlbench.algorithm import AnyAlgorithm, Task
 from rlbench.audit import Audit
 from rlbench.blocks import Blocks
 from rlbench.config import RunConfig
-from rlbench.errors import UsageError
+from rlbench.env import AnyEnv
+from rlbench.errors import BudgetError
 from rlbench.plugins import Plugin
 from rlbench.policy import MLPPolicy
 from rlbench.registry import find_agent, find_env
@@ -40,6 +41,34 @@ class Prepared:
     audit: Audit | None = None
 
 
+def task_of(config: RunConfig, env: AnyEnv) -> Task:
+    """Where the algorithm learns, on as many devices as there are."""
+    cpu = config.device == "cpu"
+    used = min(config.host_devices if cpu else 1, len(jax.devices()))
+    blocks = Blocks(
+        config.block_lanes,
+        used,
+        config.queues,
+        config.reduction,
+        cache_bytes=CACHE_BYTES if cpu else 0,
+    )
+    return Task(env, MLPPolicy(env.spec, config.network), blocks)
+
+
+def check_budget(config: RunConfig, algorithm: AnyAlgorithm, task: Task) -> None:
+    """Refuses a run that could not make an update.
+
+    Raises:
+        BudgetError: the budget is smaller than one update.
+    """
+    most = algorithm.env_steps_per_update(task)
+    if config.budget_env_steps is not None and config.budget_env_steps < most:
+        raise BudgetError(
+            f"budget {config.budget_env_steps:,} env steps is smaller than one update, which "
+            f"takes up to {most:,} here; raise --budget or make the update smaller"
+        )
+
+
 def prepare(config: RunConfig) -> Prepared:
     """Builds environment, network and algorithm; code of others is checked and audited.
 
@@ -52,23 +81,12 @@ def prepare(config: RunConfig) -> Prepared:
     algorithm, env = contract.make_agent(agent, config.settings), contract.make_env(entry)
     if entry.plugin:
         finite(Environment(env, str(entry.plugin)))
-    devices = config.host_devices if config.device == "cpu" else 1
-    used = min(devices, len(jax.devices()))
-    cache_bytes = CACHE_BYTES if config.device == "cpu" else 0
-    blocks = Blocks(
-        config.block_lanes, used, config.queues, config.reduction, cache_bytes=cache_bytes
-    )
-    task = Task(env, MLPPolicy(env.spec, config.network), blocks)
+    task = task_of(config, env)
     others = tuple(p for p in (agent.plugin, entry.plugin) if p)
     who = str(agent.plugin) if agent.plugin else f"agent {agent.name!r}"
     if others:
         contract.check_algorithm(algorithm, task, who, others[0])
-    most = algorithm.env_steps_per_update(task)
-    if config.budget_env_steps is not None and config.budget_env_steps < most:
-        raise UsageError(
-            f"budget {config.budget_env_steps:,} env steps is smaller than one update, which "
-            f"takes up to {most:,} here; raise --budget or make the update smaller"
-        )
+    check_budget(config, algorithm, task)
     if not others:
         return Prepared(config, algorithm, task)
     audit = Audit(algorithm, task, who, others[0])

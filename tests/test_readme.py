@@ -10,7 +10,8 @@ from rlbench.analysis.runs import find_runs
 from rlbench.analysis.tables import returns
 from rlbench.sweep.cells import expand
 from rlbench.sweep.command import find_file
-from rlbench.sweep.plan import make_jobs
+from rlbench.sweep.plan import make_jobs, resolve
+from rlbench.sweep.resolver import Resolver
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -43,7 +44,9 @@ def test_the_report_it_shows_is_of_the_recorded_runs():
 
 
 def test_the_sweep_it_names_has_the_recorded_runs():
-    jobs = make_jobs(expand(find_file("short")))
+    sweep = expand(find_file("short"))
+    with Resolver() as ask:
+        jobs = make_jobs(sweep, resolve(sweep, ask))
     recorded = ROOT / "results" / "recorded" / "short"
     assert {job.path for job in jobs} == {
         path.parent.relative_to(recorded).as_posix() for path in recorded.glob("*/*/*/config.json")

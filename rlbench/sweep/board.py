@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlbench.display import duration, printable, quantity
+from rlbench.flags import value_of
 from rlbench.sweep.plan import Job
 
 PLAIN_SECONDS = 30.0
@@ -34,9 +35,12 @@ def speeds() -> dict[str, dict[str, list[float]]]:
 
 
 def estimate(job: Job) -> float | None:
-    """Seconds a cell may take on one core, with the laptop settings; None where it is unknown."""
+    """Seconds a cell may take on one core; None where it is unknown, as with other settings than
+    the laptop's.
+    """
     known = speeds().get(job.env, {}).get(job.algo)
-    if known is None or job.device != "cpu":
+    profile = value_of(job.flags, "--settings") or "laptop"
+    if known is None or job.device != "cpu" or profile != "laptop":
         return None
     rate, besides = known
     limits = [job.budget_env_steps / rate] if job.budget_env_steps else []

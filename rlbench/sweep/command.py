@@ -20,6 +20,7 @@ from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.cells import SweepFile, expand
 from rlbench.sweep.claims import Claims
 from rlbench.sweep.local import Workers, slots
+from rlbench.sweep.resolver import Resolver
 from rlbench.sweep.spec import read_file
 
 NOT_SWEEPS = ("learning", "speeds")
@@ -67,7 +68,8 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
     part = parse_shard(options.shard)
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
-    jobs = plan.make_jobs(sweep)
+    with Resolver() as ask:
+        jobs = plan.make_jobs(sweep, plan.resolve(sweep, ask))
     if options.dry_run:
         states = Claims.look(root, [job.id for job in jobs])
         board.show_plan(jobs[part], states, share.jobs)

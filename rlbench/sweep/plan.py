@@ -7,8 +7,6 @@ OUT/SUITE/ENV/ALGO-HASH/SEED/   its run directory
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 
 from rlbench import store
 from rlbench.errors import UsageError
-from rlbench.sweep.cells import Sweep
+from rlbench.sweep.cells import Cell, Sweep
+from rlbench.sweep.resolver import Resolver
 
 PLAN = "sweep.json"
 SCHEMA = 1
@@ -49,40 +48,43 @@ class Job:
     device: str
 
 
-def make_jobs(sweep: Sweep) -> tuple[Job, ...]:
-    """Resolves every cell, as `rlbench run` would.
+def resolve(sweep: Sweep, ask: Resolver) -> list[dict[str, Any]]:
+    """What is known of every cell."""
+    return ask([[*cell.flags, "--suite", sweep.name] for cell in sweep.cells])
+
+
+def make_jobs(sweep: Sweep, found: Sequence[dict[str, Any]]) -> tuple[Job, ...]:
+    """The cells, ready to run.
+
+    Args:
+        sweep: the file, expanded.
+        found: what `resolve` says of its cells.
 
     Raises:
         UsageError: a cell asks for what cannot be, or two are one run.
     """
-    asked = [[*cell.flags, "--suite", sweep.name] for cell in sweep.cells]
-    command = [sys.executable, "-m", "rlbench.sweep.resolve"]
-    done = subprocess.run(
-        command, input=json.dumps(asked), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        told = done.stderr.strip().splitlines() or ["nothing"]
-        raise UsageError(f"the cells cannot be resolved: {told[-1]}", done.stderr)
     jobs: dict[str, Job] = {}
-    for cell, found in zip(sweep.cells, json.loads(done.stdout), strict=True):
-        if "error" in found:
-            raise UsageError(f"{found['error']} (in the cell {' '.join(cell.flags)})")
-        path = Path(found["path"]).relative_to(sweep.name).as_posix()
-        name = "-".join((Path(path).parent.name.rpartition("-")[2], Path(path).name))
-        job = Job(
-            id=name,
-            env=cell.env,
-            algo=cell.algo,
-            seed=cell.seed,
-            flags=cell.flags,
-            path=path,
-            **{k: found[k] for k in ("budget_env_steps", "budget_seconds", "device")},
-        )
-        if name in jobs:
-            one, other = " ".join(jobs[name].flags), " ".join(job.flags)
+    for cell, known in zip(sweep.cells, found, strict=True):
+        job = make_job(cell, sweep.name, known)
+        if job.id in jobs:
+            one, other = " ".join(jobs[job.id].flags), " ".join(job.flags)
             raise UsageError(f"two cells are the same run: {one}; {other}")
-        jobs[name] = job
+        jobs[job.id] = job
     return tuple(jobs.values())
+
+
+def make_job(cell: Cell, suite: str, known: dict[str, Any]) -> Job:
+    """A cell, ready to run.
+
+    Raises:
+        UsageError: it asks for what cannot be.
+    """
+    if "error" in known:
+        raise UsageError(f"{known['error']} (in the cell {' '.join(cell.flags)})")
+    path = Path(known["path"]).relative_to(suite)
+    limits = {k: known[k] for k in ("budget_env_steps", "budget_seconds", "device")}
+    id = f"{path.parent.name.rpartition('-')[2]}-{path.name}"
+    return Job(id, cell.env, cell.algo, cell.seed, cell.flags, path.as_posix(), **limits)
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
