@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
     "sweep": "sweep FILE: many runs: resumable, on one machine or several",
+    "tune": "tune FILE: search settings, the same trials for every algorithm; write the best",
     "report": "report RUNS... --out DIR: compare runs; tables, figures and a page",
     "compare": "compare RUNS_A RUNS_B: two sets of runs in the terminal",
     "check": "check NAME: hold an agent or an environment, yours too, to the contract",
@@ -38,6 +39,7 @@ ELSEWHERE = {
     "play": "rlbench.judge:play_command",
     "render": "rlbench.render:render_command",
     "sweep": "rlbench.sweep.command:sweep_command",
+    "tune": "rlbench.tune.command:tune_command",
     "bench": "rlbench.bench.options:bench_command",
 }
 """Commands whose module is imported when one of them is called."""

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import typing
+from pathlib import Path
 from typing import Any, Literal
 
 import docstring_parser
@@ -56,7 +57,7 @@ def show_settings(algo: str, env: str, profile: str) -> None:
     Args:
         algo: the agent's name.
         env: an environment's, to show what a profile sets for it; or empty.
-        profile: "laptop" or "paper".
+        profile: "laptop", "paper", or the path of a settings file.
 
     Raises:
         UsageError: one of them does not exist.
@@ -69,7 +70,7 @@ def show_settings(algo: str, env: str, profile: str) -> None:
     if env:
         id = registry.find_env(env).id
         settings, network, source = profile_settings(profile, id, entry)
-        column = profile
+        column = Path(profile).name
     console = Console(width=None if Console().is_terminal else 100, highlight=False)
     title = f"{entry.about}\n{entry.source}" if entry.source else entry.about
     console.print(f"\nsettings of {entry.name}, given by --set NAME=VALUE", style="bold")

@@ -19,7 +19,7 @@ from rlbench import registry
 from rlbench.config import SCHEMA, RunConfig, build, coerce
 from rlbench.errors import UsageError, nearest
 from rlbench.machine import usable_cores
-from rlbench.settings import PROFILES, profile_settings
+from rlbench.settings import check_profile, check_seed, profile_settings
 
 MAX_CONFIG_BYTES = 1 << 20
 CACHE_BYTES = 1 << 30
@@ -54,8 +54,9 @@ class RunOptions:
         tuple[str, ...], tyro.conf.UseAppendAction, _flag("NAME=VALUE", "repeatable")
     ] = ()
     """A setting: --set learning_rate=0.02 --set hidden=[64,64]."""
-    settings: Annotated[str, _flag("PROFILE", "default: by device")] = ""
-    """Settings to start from: laptop (the default on a CPU) or paper (on an accelerator)."""
+    settings: Annotated[str, _flag("PROFILE|FILE", "default: by device")] = ""
+    """Settings to start from: laptop (the default on a CPU), paper (on an accelerator), or a file
+    that `rlbench tune` wrote."""
     config: Annotated[str, _flag("FILE", "optional")] = ""
     """TOML file, or a run's config.json, which repeats that run; flags win over it."""
     out: Annotated[str, _flag("DIR", "default: results")] = "results"
@@ -169,6 +170,7 @@ def _settings(
     network_names = ("hidden", "activation", "head_scale")
     profile = options.settings or ("laptop" if device == "cpu" else "paper")
     settings, network, source = profile_settings(profile, env, agent)
+    check_seed(profile, env, agent, given.get("seed", 0))
     if given.get("settings"):
         if options.settings:
             raise UsageError(
@@ -204,10 +206,8 @@ def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, regis
     agent = registry.find_agent(str(given["algo"]))
     if given.get("device", "cpu") not in ("cpu", "gpu"):
         raise UsageError(f"unknown device {given['device']!r}; choose from cpu, gpu")
-    if options.settings and options.settings not in PROFILES:
-        raise UsageError(
-            f"unknown settings {options.settings!r}; {nearest(options.settings, PROFILES)}"
-        )
+    if options.settings:
+        check_profile(options.settings)
     given |= {"env": entry.id, "algo": agent.name}
     return given, entry, agent
 

@@ -3,14 +3,40 @@
 A file has a section per full env id, and one called `default`. In it, `network` is the policy
 network of every algorithm compared there, and an agent's settings are the sections that
 `agents.toml` names for it, a later one over an earlier (`es`, then `eggroll`).
+
+Instead of a profile's name there may be a file of one's own, such as `rlbench tune` writes:
+
+    schema = 1
+    ["gymnax/CartPole-v1".eggroll]
+    source = "where they come from"
+    settings = { sigma = 0.1 }
+    network = { hidden = [64] }
+    tuning = { seeds = [1000] }      # which must not be reported
 """
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError, nearest
 from rlbench.registry import AgentEntry, read_table
 
 PROFILES = ("laptop", "paper")
+FILE_SCHEMA = 1
+MAX_FILE_BYTES = 1 << 20
+
+
+def check_profile(name: str) -> None:
+    """Refuses what is neither a profile nor a file.
+
+    Raises:
+        UsageError: offers the profiles.
+    """
+    if name not in PROFILES and not Path(name).is_file():
+        raise UsageError(
+            f"unknown settings {name!r}; {nearest(name, PROFILES)} (or the path of a file that "
+            "`rlbench tune` wrote)"
+        )
 
 
 def profile_settings(
@@ -19,7 +45,7 @@ def profile_settings(
     """The settings a profile has for an agent on an environment.
 
     Args:
-        profile: "laptop" or "paper".
+        profile: "laptop", "paper", or the path of a settings file.
         env: full env id.
         agent: whose settings.
 
@@ -27,10 +53,13 @@ def profile_settings(
         (the agent's settings, the network's, where they come from in words).
 
     Raises:
-        UsageError: no such profile.
+        UsageError: no such profile, or a file that has none for these two.
     """
+    check_profile(profile)
     if profile not in PROFILES:
-        raise UsageError(f"unknown settings {profile!r}; {nearest(profile, PROFILES)}")
+        given = _section(Path(profile), env, agent.name)
+        source = f"{Path(profile).name}: {given.get('source', 'no source told')}"
+        return given.get("settings", {}), given.get("network", {}), source
     table = read_table("rlbench.agents", f"settings/{profile}.toml")
     own = table.get(env, {})
     sections = [s for s in agent.settings if s in own]
@@ -47,3 +76,51 @@ def profile_settings(
         told = f": {sources[-1]}" if sources else ""
         return settings, network, f"{profile} settings for {env}{told}"
     return settings, network, f"{profile} settings have none for {env}: their documented default"
+
+
+def check_seed(profile: str, env: str, agent: AgentEntry, seed: int) -> None:
+    """Refuses to report a seed that the settings were tuned on.
+
+    Raises:
+        UsageError: it is one of those; says which are.
+    """
+    if profile in PROFILES:
+        return
+    tuned = _table(_section(Path(profile), env, agent.name).get("tuning", {}), profile)
+    seeds = tuned.get("seeds", [])
+    if seed in (seeds if isinstance(seeds, list) else [seeds]):
+        raise UsageError(
+            f"seed {seed} is one that {Path(profile).name} was tuned on for {agent.name} on {env}, "
+            f"and was looked at; report others than {', '.join(map(str, seeds))}"
+        )
+
+
+def _section(path: Path, env: str, agent: str) -> dict[str, Any]:
+    """What a file says of an agent on an environment."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UsageError(f"settings file {path} is larger than 1 MiB")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read settings file {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"settings file {path} is not valid TOML: {error}") from None
+    if data.pop("schema", None) != FILE_SCHEMA:
+        raise UsageError(f"{path} is no settings file: it must say `schema = {FILE_SCHEMA}`")
+    agents = _table(data.get(env, {}), f"{env} in {path}")
+    if agent not in agents:
+        tables = {where: rows for where, rows in data.items() if isinstance(rows, dict)}
+        has = [f"{name} on {where}" for where, rows in tables.items() for name in rows]
+        raise UsageError(
+            f"{path} has no settings of {agent} on {env}; it has {', '.join(has) or 'none'}"
+        )
+    section = _table(agents[agent], f"{agent} on {env} in {path}")
+    for name in ("settings", "network"):
+        _table(section.get(name, {}), f"{name} of {agent} on {env} in {path}")
+    return section
+
+
+def _table(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{what} must be a table, not {value!r}")
+    return value

@@ -100,9 +100,18 @@ def grouped(jobs: Sequence[Job]) -> dict[tuple[str, str], list[Job]]:
 class Board:
     """A live table on a terminal, a line every half minute elsewhere."""
 
-    def __init__(self, jobs: Sequence[Job], states: Mapping[str, Any], at_once: int) -> None:
-        """Takes the cells of this process and how those that are done ended."""
-        self._jobs, self._at_once = jobs, at_once
+    def __init__(
+        self, jobs: Sequence[Job], states: Mapping[str, Any], at_once: int, total: int = 0
+    ) -> None:
+        """Takes the cells of this process and how those that are done ended.
+
+        Args:
+            jobs: that are known; others may come.
+            states: of these.
+            at_once: how many run at a time.
+            total: how many there will be, if more than are known.
+        """
+        self._jobs, self._at_once, self._total = list(jobs), at_once, max(total, len(jobs))
         self._states = {job.id: (states[job.id] or {}).get("status", "") for job in jobs}
         self._begun, self._seconds = (
             dict[str, float](),
@@ -130,6 +139,8 @@ class Board:
         """A cell's state has changed."""
         now = time.monotonic()
         with self._lock:
+            if job.id not in self._states:
+                self._jobs.append(job)
             self._states[job.id] = what
             if what == "running":
                 self._begun[job.id] = now
@@ -148,7 +159,7 @@ class Board:
 
     def _line(self) -> str:
         told = [f"{count} {kind}" for kind, count in self.counts().items() if count]
-        return f"{', '.join(told)} of {len(self._jobs):,}, ETA {self._eta()}"
+        return f"{', '.join(told)} of {self._total:,}, ETA {self._eta()}"
 
     def _eta(self) -> str:
         """From cells like it that are done, or from recorded speeds."""
@@ -161,6 +172,12 @@ class Board:
             if guess is None:
                 return "-"
             left.append(guess)
+        unknown = self._total - len(self._jobs)
+        if unknown:
+            seen = [x for like in self._seconds.values() for x in like]
+            if not seen:
+                return "-"
+            left += [sum(seen) / len(seen)] * unknown
         return duration(sum(left) / self._at_once)
 
     def _table(self) -> Table:

@@ -23,7 +23,7 @@ from rlbench.sweep.local import Workers, slots
 from rlbench.sweep.resolver import Resolver
 from rlbench.sweep.spec import read_file
 
-NOT_SWEEPS = ("learning", "speeds")
+NOT_SWEEPS = ("learning", "paper_space", "speeds")
 """Files of the folder that are read by something else."""
 
 
@@ -74,7 +74,7 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         states = Claims.look(root, [job.id for job in jobs])
         board.show_plan(jobs[part], states, share.jobs)
         return 0
-    plan.record(root, sweep, jobs, options.amend)
+    plan.record(root, sweep.about, plan.told(jobs), options.amend)
     return run(root, jobs[part], share.jobs)
 
 
@@ -100,15 +100,7 @@ def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
         states = claims.states([job.id for job in jobs])
         board.show_plan(jobs, states, at_once)
         with board.Board(jobs, states, at_once) as shown:
-            workers = Workers(root, jobs, claims, slots(at_once), shown.tell)
-            before = {
-                s: signal.signal(s, _stopper(workers)) for s in (signal.SIGINT, signal.SIGTERM)
-            }
-            try:
-                workers.run()
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            stopped = work(Workers(root, jobs, claims, slots(at_once), shown.tell))
         ended = claims.states([job.id for job in jobs])
     kinds = [(state or {}).get("status", "left") for state in ended.values()]
     told = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds))]
@@ -118,9 +110,20 @@ def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
             print(f"failed: {' '.join(job.flags)}: {state.get('reason', '').splitlines()[-1:]}")
     print(f"{', '.join(told)} of {len(jobs):,} cells; rlbench report {root} --out report")
     print(f"written to {root}")
-    if workers.stopped.is_set():
+    if stopped:
         return 4
     return 3 if "failed" in kinds else 0
+
+
+def work(workers: Workers) -> bool:
+    """Works until nothing is left, or a signal comes; whether one came."""
+    before = {s: signal.signal(s, _stopper(workers)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        workers.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return workers.stopped.is_set()
 
 
 def _stopper(workers: Workers) -> "signal.Handlers | signal._HANDLER":

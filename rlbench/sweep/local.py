@@ -6,14 +6,13 @@ Imports no jax.
 
 import contextlib
 import os
-import queue
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ class Workers:
     def __init__(
         self,
         root: Path,
-        jobs: Sequence[Job],
+        jobs: Iterable[Job],
         claims: Claims,
         share: Slots,
         tell: Callable[[Job, str], None],
@@ -95,14 +94,14 @@ class Workers:
 
         Args:
             root: OUT/SUITE.
-            jobs: cells, in the order in which they are tried.
+            jobs: cells, in the order in which they are tried; asked for one when it is needed.
             claims: of this process.
             share: how many run at once, and where.
             tell: called with "running", "failed once", or how the cell ended.
         """
-        self.root, self.jobs, self.claims, self.share, self.tell = root, jobs, claims, share, tell
+        self.root, self.claims, self.share, self.tell = root, claims, share, tell
         self.stopped = threading.Event()
-        self._left: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._left, self._taking = iter(jobs), threading.Lock()
         self._children: set[subprocess.Popen[str]] = set()
         self._errors: list[BaseException] = []
 
@@ -112,8 +111,6 @@ class Workers:
         Raises:
             OSError: the disk refuses a claim or an outcome.
         """
-        for job in self.jobs:
-            self._left.put(job)
         threads = [threading.Thread(target=self._work, args=(i,)) for i in range(self.share.jobs)]
         for thread in threads:
             thread.start()
@@ -133,10 +130,10 @@ class Workers:
         cores = self.share.cores[slot] if self.share.cores else ()
         while not self.stopped.is_set():
             try:
-                job = self._left.get_nowait()
-            except queue.Empty:
-                return
-            try:
+                with self._taking:
+                    job = next(self._left, None)
+                if job is None:
+                    return
                 if self.claims.claim(job.id):
                     self._cell(job, cores)
             except BaseException as error:

@@ -87,6 +87,11 @@ def make_job(cell: Cell, suite: str, known: dict[str, Any]) -> Job:
     return Job(id, cell.env, cell.algo, cell.seed, cell.flags, path.as_posix(), **limits)
 
 
+def told(jobs: Sequence[Job]) -> dict[str, str]:
+    """The cells as `record` wants them."""
+    return {job.id: " ".join(job.flags) for job in jobs}
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
         data = json.loads((folder / PLAN).read_text(encoding="utf-8"))
@@ -99,32 +104,31 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return data
 
 
-def record(folder: Path, sweep: Sweep, jobs: Sequence[Job], amend: bool) -> None:
+def record(folder: Path, about: str, cells: dict[str, str], amend: bool) -> None:
     """Writes the plan, or holds it against the one that is there.
 
     Args:
         folder: OUT/SUITE.
-        sweep: the file, expanded.
-        jobs: its cells.
+        about: what the sweep is for.
+        cells: by an id of each, what it is in words.
         amend: whether cells may have come or gone.
 
     Raises:
         UsageError: the folder is another sweep's, or the file was changed.
     """
     old = _read(folder)
-    new = {job.id: " ".join(job.flags) for job in jobs}
     if old is not None and not amend:
         known: dict[str, str] = old["cells"]
-        gone = [text for name, text in known.items() if name not in new]
-        come = [text for name, text in new.items() if name not in known]
+        gone = [text for name, text in known.items() if cells.get(name) != text]
+        come = [text for name, text in cells.items() if known.get(name) != text]
         if gone or come:
             changes = [f"without {x}" for x in gone[:1]] + [f"with {x}" for x in come[:1]]
             raise UsageError(
                 f"{folder} was begun with other cells: the file now is {' and '.join(changes)} "
                 f"({len(gone)} gone, {len(come)} new); --amend goes on with what it says now"
             )
-    if old is None or old["cells"] != new:
-        content = {"schema": SCHEMA, "about": sweep.about, "cells": new}
+    if old is None or old["cells"] != cells:
+        content = {"schema": SCHEMA, "about": about, "cells": cells}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             store.replace_file(folder / PLAN, (json.dumps(content, indent=1) + "\n").encode())
