@@ -16,7 +16,8 @@ from rlbench.sweep.plan import Job
 from rlbench.sweep.resolver import Resolver
 
 MOST_REDRAWS = 100
-"""Of one trial; a budget that throws away more holds hardly anything of the space."""
+"""Of one trial, or of all trials of a search of which none fits: more would be a budget that holds
+hardly anything of the space."""
 
 
 def check_fair(file: SweepFile) -> None:
@@ -104,21 +105,28 @@ def draw(file: SweepFile, ask: Resolver) -> tuple[Sweep, tuple[Job, ...], dict[s
     while True:
         sweep = expand(file, redrawn)
         found = plan.resolve(sweep, ask)
-        over = [
-            (cell, known["error"])
-            for cell, known in zip(sweep.cells, found, strict=True)
-            if known.get("over_budget")
-        ]
+        over, fits = dict[tuple[str, str, int], str](), set[tuple[str, str]]()
+        for cell, known in zip(sweep.cells, found, strict=True):
+            if known.get("over_budget"):
+                over[cell.env, cell.algo, cell.trial or 0] = known["error"]
+            else:
+                fits.add((cell.env, cell.algo))
         if not over:
-            break
-        for key in {(cell.env, cell.algo, cell.trial or 0) for cell, _ in over}:
+            return sweep, plan.make_jobs(sweep, found), _by_search(redrawn)
+        for key in over:
             redrawn[key] = redrawn.get(key, 0) + 1
-        if max(redrawn.values()) > MOST_REDRAWS:
-            raise UsageError(f"{over[0][1]} (in {MOST_REDRAWS} draws of one trial)")
+        counts = _by_search(redrawn)
+        for (env, algo, trial), error in over.items():
+            in_vain = 0 if (env, algo) in fits else counts[f"{env} {algo}"]
+            if max(redrawn[env, algo, trial], in_vain) > MOST_REDRAWS:
+                raise UsageError(f"{error} (as did {MOST_REDRAWS} draws for {algo} on {env})")
+
+
+def _by_search(redrawn: dict[tuple[str, str, int], int]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for (env, algo, _), times in redrawn.items():
         counts[f"{env} {algo}"] = counts.get(f"{env} {algo}", 0) + times
-    return sweep, plan.make_jobs(sweep, found), counts
+    return counts
 
 
 def shortened(file: SweepFile) -> SweepFile:

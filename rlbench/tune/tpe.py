@@ -8,6 +8,7 @@ next process that finds its claim dead.
 
 import hashlib
 import json
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -34,6 +35,11 @@ from rlbench.tune.search import MOST_REDRAWS
 JOURNAL = "trials.journal"
 THROWN_AWAY = "thrown_away"
 """Why a proposal is no trial: the budget cannot hold it, or it was tried before."""
+STUBBORN = 20
+"""Proposals in a row that are no trial, after which they are random."""
+WORST = -math.inf
+"""What a failed trial is told to be, and settings that the budget cannot hold: of what it is told
+nothing, the sampler thinks well."""
 ENDED = ("ok", "failed", "diverged")
 
 
@@ -109,9 +115,9 @@ class Study:
         """
         if len(self.counted()) >= self.wanted:
             return None
-        for _ in range(MOST_REDRAWS):
+        for again in range(MOST_REDRAWS):
             begun = self.counted()
-            asked = self._next()
+            asked = self._next(at_random=again >= STUBBORN)
             wrong = next((k for k in self._known(asked.params) if "error" in k), None)
             if wrong and not wrong["over_budget"]:
                 raise UsageError(f"{wrong['error']} (in {self.group.where})")
@@ -119,18 +125,14 @@ class Study:
             if not wrong and not twin:
                 return self.trial(self._study.get_trials(deepcopy=False)[asked.number])
             asked.set_user_attr(THROWN_AWAY, "over budget" if wrong else "tried before")
-            told = twin is not None and twin.state == TrialState.COMPLETE
-            self._study.tell(
-                asked.number,
-                twin.value if twin and told else None,
-                state=TrialState.COMPLETE if told else TrialState.FAIL,
-            )
+            known = twin.value if twin and twin.state == TrialState.COMPLETE else WORST
+            self._study.tell(asked.number, WORST if wrong else known)
         raise UsageError(
             f"{MOST_REDRAWS} proposals in a row for {self.group.algo} on {self.group.env} were "
             "tried before or need more than the budget; the space is too small for so many trials"
         )
 
-    def _next(self) -> optuna.Trial:
+    def _next(self, at_random: bool) -> optuna.Trial:
         # A sampler for every proposal: one that starts anew after a kill would begin with the same
         # random settings again.
         assert self.group.space
@@ -138,7 +140,8 @@ class Study:
         words = hashlib.sha256(name.encode()).digest()
         numbers = [self.group.space.seed, number, *np.frombuffer(words, np.uint32).tolist()]
         seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
+        kind = optuna.samplers.RandomSampler if at_random else optuna.samplers.TPESampler
+        self._study.sampler = kind(seed=seed)
         return self._study.ask(self._distributions)
 
     def unsettled(self) -> list[Trial]:
@@ -149,8 +152,7 @@ class Study:
         """Tells the score of a trial, if its runs have ended."""
         ended = outcome(self._root, trial)
         if ended is not None:
-            failed = TrialState.FAIL if ended.score is None else None
-            self._study.tell(trial.number, ended.score, state=failed)
+            self._study.tell(trial.number, WORST if ended.score is None else ended.score)
 
 
 class Proposals:

@@ -23,8 +23,8 @@ def test_speeds_are_the_medians_of_the_recorded_runs():
         assert besides == pytest.approx(one.compile + one.eval + one.setup, rel=1e-2)
 
 
-def job(env, steps=None, seconds=None, device="cpu"):
-    return Job("x", env, "ppo", 0, (), "x", steps, seconds, device)
+def job(env, steps=None, seconds=None, device="cpu", flags=()):
+    return Job("x", env, "ppo", 0, flags, "x", steps, seconds, device)
 
 
 def test_an_estimate_is_the_nearer_limit_and_what_is_besides():
@@ -34,6 +34,9 @@ def test_an_estimate_is_the_nearer_limit_and_what_is_besides():
     assert board.estimate(job("brax/ant@spring", 10_000_000, 60.0)) == pytest.approx(60 + fixed)
     assert board.estimate(job("brax/hopper@spring", 1)) is None
     assert board.estimate(job("brax/ant@spring", 1, device="gpu")) is None
+    # The recorded speeds are those of the laptop's settings.
+    paper = ("--settings", "paper")
+    assert board.estimate(job("brax/ant@spring", 1, flags=paper)) is None
     assert board.in_words([100.0, None, 20.0], 2) == (
         "about 1:00 with 2 at a time and an unknown time for 1 of unmeasured speed"
     )

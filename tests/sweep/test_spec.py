@@ -81,6 +81,17 @@ def test_later_tables_win_key_by_key(tmp_path):
     assert settings(found[0]) == {"sigma": 0.2, "pop_size": 8}
 
 
+def test_a_shipped_file_can_be_included_from_anywhere(tmp_path):
+    text = 'include = ["paper_space.toml"]\n[[cell]]\nenv = "cartpole"\nalgo = "ppo"\n'
+    assert len(cells(tmp_path, text)) == 20
+    # One's own file of that name comes first.
+    (tmp_path / "paper_space.toml").write_text("[algo.ppo.random]\ntrials = 3\ngamma.choice=[1]")
+    assert len(read_file(tmp_path / "s.toml").groups) == 1
+    assert read_file(tmp_path / "s.toml").groups[0].space.trials == 3
+    with pytest.raises(UsageError, match="cannot read sweep file"):
+        cells(tmp_path, text.replace("paper_space.toml", "../sweeps/paper_space.toml"))
+
+
 RANDOM = """
     [[cell]]
     env = ["cartpole", "pendulum"]
@@ -128,6 +139,7 @@ WRONG = {
     CELL + "set = 3": "must be a table",
     CELL + "random = { trials = 2 }": "distributions",
     CELL + "random = { sigma = { uniform = [0, 1] } }": "needs whole trials",
+    CELL + "random = { trials = 2, seed = 0.5, sigma = { uniform = [0, 1] } }": "a whole number",
     CELL + "random = { trials = 2, sigma = 0.1 }": "one distribution",
     CELL + "random = { trials = 2, sigma = { unifrm = [0, 1] } }": "did you mean 'uniform'",
     CELL + "random = { trials = 2, sigma = { uniform = [1, 0] } }": "low below high",
@@ -174,7 +186,7 @@ def test_the_paper_s_search_space_is_the_paper_s():
     assert {algo: len(drawn) for algo, drawn in by_algo.items()} == dict.fromkeys(by_algo, 100)
     # The sizes of the grids that the tables of the paper make.
     sizes = {"eggroll": 62_208, "open_es": 20_736, "ppo": 236_196}
-    text = (Path(sweeps.__file__).parent / "paper_tuning.toml").read_text()
+    text = (Path(sweeps.__file__).parent / "paper_space.toml").read_text()
     for algo, table in tomllib.loads(text)["algo"].items():
         choices = [d["choice"] for name, d in table["random"].items() if name != "trials"]
         assert math.prod(map(len, choices)) == sizes[algo]

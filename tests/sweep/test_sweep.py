@@ -137,7 +137,9 @@ def test_stopped_it_gives_its_cells_back_and_goes_on(file, tmp_path):
 def test_a_cell_that_fails_is_tried_again_recorded_and_the_others_are_run(tmp_path, capsys):
     path = tmp_path / "mixed.toml"
     one = FILE.replace("seeds = 3", "seeds = 1").replace("[4, 8]", "[4]")
-    path.write_text(one + '[[cell]]\nenv = "pendulum"\nalgo = "eggroll"\nbudget = 3\n')
+    path.write_text(
+        one + '[[cell]]\nenv = "cartpole"\nalgo = "tests.broken_plugins:Raises"\n[cell.set]\n'
+    )
     process = sweep(path, tmp_path / "out")
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 3
@@ -146,8 +148,8 @@ def test_a_cell_that_fails_is_tried_again_recorded_and_the_others_are_run(tmp_pa
     ends = sorted((r["status"], r["attempts"]) for r in records.values())
     assert ends == [("failed", 2), ("ok", 1)]
     (failed,) = [r for r in records.values() if r["status"] == "failed"]
-    assert "smaller than one update" in failed["reason"] and "smaller than one update" in told
-    assert failed["command"].startswith("python -m rlbench.run --env gymnax/Pendulum-v1")
+    assert "Raises" in failed["reason"] and "Raises" in told
+    assert failed["command"].startswith("python -m rlbench.run --env gymnax/CartPole-v1")
 
 
 def test_an_edited_file_is_refused_with_the_difference(file, undisturbed, capsys):
@@ -198,6 +200,15 @@ def test_a_setting_that_cannot_be_is_told_before_anything_runs(tmp_path, capsys)
     assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert "did you mean 'sigma'" in error and "in the cell --env" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_that_its_budget_cannot_hold_is_told_before_anything_runs(tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text('[[cell]]\nenv = "pendulum"\nalgo = "eggroll"\nbudget = 3\n')
+    assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "smaller than one update" in error and "in the cell --env" in error
     assert not (tmp_path / "out").exists()
 
 
