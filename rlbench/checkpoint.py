@@ -1,0 +1,177 @@
+"""Checkpoints of a run: its state and where its record was.
+
+    checkpoints/120/        the state after 120 updates, written by orbax, whole or not at all
+    checkpoints/120.json    where the record was, and SHA-256 of every array and file, and of itself
+
+orbax keeps the last two. It returns a flipped bit as it is, so a checkpoint whose hashes are not
+those that were written, or that has none, is set aside, and the one before it is taken.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlbench import store
+from rlbench.state import Arrays
+
+FOLDER = "checkpoints"
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved.
+
+    Attributes:
+        step: updates until then.
+        arrays: the state's, by path.
+        record: plain data: counts, clocks, and how far the run's files were written.
+    """
+
+    step: int
+    arrays: Arrays
+    record: dict[str, Any]
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was written; the message says how."""
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _array_digest(x: np.ndarray[Any, Any]) -> str:
+    return _digest(f"{x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
+
+
+def _json_digest(content: Any) -> str:
+    return _digest(json.dumps(content, sort_keys=True).encode())
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    return {p.relative_to(folder).as_posix(): _digest(p.read_bytes()) for p in files}
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, run: Path) -> None:
+        """Takes the run directory; nothing is made yet."""
+        self._folder = run.resolve() / FOLDER
+        self._opened: Any = None
+
+    @property
+    def _manager(self) -> Any:
+        """orbax's, which is dear to import: a run of seconds never does."""
+        if self._opened is None:
+            import orbax.checkpoint as ocp
+
+            logging.getLogger("absl").setLevel(logging.ERROR)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEEP, enable_async_checkpointing=False, create=True
+            )
+            self._opened = ocp.CheckpointManager(self._folder, options=options)
+        return self._opened
+
+    def save(self, step: int, arrays: Arrays, record: dict[str, Any]) -> None:
+        """Writes a checkpoint, and removes those before the last two.
+
+        Args:
+            step: updates so far; more than at the last save.
+            arrays: the state's, by path.
+            record: plain data, no NaN.
+
+        Raises:
+            OSError: the disk refuses it; earlier checkpoints stay.
+        """
+        import orbax.checkpoint as ocp
+
+        # orbax takes no array without elements; their types and shapes are all there is of them.
+        whole = {name: x for name, x in arrays.items() if x.size}
+        self._manager.save(step, args=ocp.args.StandardSave(whole))
+        content = {
+            "step": step,
+            "record": record,
+            "arrays": {name: _array_digest(x) for name, x in arrays.items()},
+            "empty": {n: [str(x.dtype), list(x.shape)] for n, x in arrays.items() if not x.size},
+            "files": _file_digests(self._folder / str(step)),
+        }
+        sealed = {"content": content, "sha256": _json_digest(content)}
+        store.replace_file(self._seal(step), json.dumps(sealed, allow_nan=False).encode())
+        for old in self._folder.glob("*.json"):
+            if not old.with_suffix("").is_dir():
+                old.unlink(missing_ok=True)
+
+    def _seal(self, step: int) -> Path:
+        return self._folder / f"{step}.json"
+
+    def restore(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that is what was written.
+
+        Returns:
+            It, or None if there is none; and of every damaged one that was set aside, why.
+        """
+        told: list[str] = []
+        for step in sorted(self._steps(), reverse=True):
+            try:
+                return self._read(step), told
+            except DamagedError as error:
+                told.append(f"checkpoint {step} is damaged ({error}) and was set aside")
+                self._set_aside(step)
+        return None, told
+
+    def _steps(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return [int(p.name) for p in self._folder.iterdir() if p.name.isdecimal() and p.is_dir()]
+
+    def _read(self, step: int) -> Checkpoint:
+        import orbax.checkpoint as ocp
+
+        content = self._sound(step)
+        found = self._manager.restore(step, args=ocp.args.StandardRestore())
+        arrays = {name: np.asarray(x) for name, x in found.items()}
+        for name, (dtype, shape) in content["empty"].items():
+            arrays[name] = np.empty(shape, dtype)
+        if {name: _array_digest(x) for name, x in arrays.items()} != content["arrays"]:
+            raise DamagedError("its arrays have other hashes")
+        return Checkpoint(step, arrays, content["record"])
+
+    def _sound(self, step: int) -> dict[str, Any]:
+        """What the seal says, if it is whole and all files are as it says."""
+        try:
+            sealed = json.loads(self._seal(step).read_bytes())
+            content: dict[str, Any] = sealed["content"]
+            if sealed["sha256"] != _json_digest(content) or content["step"] != step:
+                raise DamagedError(f"{step}.json has another hash")
+            files = _file_digests(self._folder / str(step))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamagedError(f"{type(error).__name__}: {error}") from None
+        for name in sorted(files.keys() | content["files"].keys()):
+            if files.get(name) != content["files"].get(name):
+                raise DamagedError(f"{step}/{name} has another hash, or is missing or too much")
+        return content
+
+    def _set_aside(self, step: int) -> None:
+        self.close()
+        aside = self._folder.with_name(f"{FOLDER}-damaged")
+        aside.mkdir(exist_ok=True)
+        name = f"{step}-{secrets.token_hex(4)}"
+        os.replace(self._folder / str(step), aside / name)
+        if self._seal(step).exists():
+            os.replace(self._seal(step), aside / f"{name}.json")
+
+    def close(self) -> None:
+        """Lets the files go."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None

@@ -1,0 +1,116 @@
+"""What is read back is what was written, whatever happened to the files in between."""
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+from rlbench.checkpoint import FOLDER, Checkpoints
+
+RECORD = {"counts": {"updates": 3}, "clocks": {"train": 1.25}, "metrics_bytes": 1234}
+
+
+def arrays(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "params.layers.0.w": rng.normal(size=(8, 16)).astype(np.float32),
+        "params.layers.0.b": rng.normal(size=8).astype(np.float16),
+        "key": rng.integers(2**32, size=2, dtype=np.uint32),
+        "generation": np.array(seed, np.int32),
+        "flags": rng.integers(2, size=(3, 2)).astype(bool),
+        "empty": np.zeros((0, 3), np.float32),
+    }
+
+
+def same(found, seed):
+    wanted = arrays(seed)
+    assert found.keys() == wanted.keys()
+    for name, x in wanted.items():
+        assert found[name].dtype == x.dtype and found[name].shape == x.shape, name
+        np.testing.assert_array_equal(found[name], x)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    checkpoints = Checkpoints(path)
+    for step in (3, 5, 9):
+        checkpoints.save(step, arrays(step), RECORD | {"step": step})
+    checkpoints.close()
+    return path
+
+
+def test_the_newest_is_restored_and_two_are_kept(saved):
+    found, told = Checkpoints(saved).restore()
+    assert found.step == 9 and found.record == RECORD | {"step": 9} and not told
+    same(found.arrays, 9)
+    assert sorted(p.name for p in (saved / FOLDER).iterdir() if p.name.isdecimal()) == ["5", "9"]
+
+
+def test_none_is_found_where_none_was_written(tmp_path):
+    assert Checkpoints(tmp_path).restore() == (None, [])
+
+
+def test_saving_goes_on_after_a_restore(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    checkpoints = Checkpoints(tmp_path / "run")
+    checkpoints.restore()
+    checkpoints.save(11, arrays(11), RECORD)
+    found, _ = Checkpoints(tmp_path / "run").restore()
+    assert found.step == 11
+    same(found.arrays, 11)
+
+
+def damage(file, kind, chance):
+    data = bytearray(file.read_bytes())
+    if kind == "gone":
+        file.unlink()
+    elif kind == "cut":
+        file.write_bytes(data[: chance.randrange(len(data)) if data else 0])
+    elif data:
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "gone"])
+def test_no_damage_is_accepted_in_silence(saved, tmp_path, kind):
+    chance = random.Random(kind)
+    files = [p.relative_to(saved) for p in saved.rglob("*") if p.is_file()]
+    newest = [p for p in files if p.parts[1] in ("9", "9.json")]
+    assert len(newest) > 5
+    for i, name in enumerate(newest * 3):
+        run = tmp_path / str(i)
+        shutil.copytree(saved, run)
+        damage(run / name, kind, chance)
+        found, told = Checkpoints(run).restore()
+        empty = not (saved / name).stat().st_size and kind != "gone"
+        assert found.step == (9 if empty else 5) and found.record == RECORD | {"step": found.step}
+        same(found.arrays, found.step)
+        assert bool(told) == (not empty)
+
+
+def test_a_step_without_its_seal_is_none(saved, tmp_path):
+    """A kill between orbax's commit and ours."""
+    shutil.copytree(saved, tmp_path / "run")
+    (tmp_path / "run" / FOLDER / "9.json").unlink()
+    checkpoints = Checkpoints(tmp_path / "run")
+    found, told = checkpoints.restore()
+    assert found.step == 5 and len(told) == 1
+    checkpoints.save(9, arrays(9), RECORD)
+    assert Checkpoints(tmp_path / "run").restore()[0].step == 9
+    names = sorted(p.name for p in (tmp_path / "run" / FOLDER).glob("*.json"))
+    assert names == ["5.json", "9.json"]
+
+
+def test_two_damaged_ones_leave_none(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    for step in ("5", "9"):
+        shutil.rmtree(next((tmp_path / "run" / FOLDER / step).glob("*/")))
+    found, told = Checkpoints(tmp_path / "run").restore()
+    assert found is None and len(told) == 2
+    # Set aside, not thrown away; and a new one can be written.
+    assert len(list((tmp_path / "run" / f"{FOLDER}-damaged").iterdir())) == 2
+    checkpoints = Checkpoints(tmp_path / "run")
+    checkpoints.save(5, arrays(5), RECORD)
+    assert Checkpoints(tmp_path / "run").restore()[0].step == 5
