@@ -110,7 +110,7 @@ def test_two_damaged_ones_leave_none(saved, tmp_path):
     found, told = Checkpoints(tmp_path / "run").restore()
     assert found is None and len(told) == 2
     # Set aside, not thrown away; and a new one can be written.
-    assert len(list((tmp_path / "run" / f"{FOLDER}-damaged").iterdir())) == 2
+    assert len(list((tmp_path / "run" / f"{FOLDER}-damaged").glob("*.json"))) == 2
     checkpoints = Checkpoints(tmp_path / "run")
     checkpoints.save(5, arrays(5), RECORD)
     assert Checkpoints(tmp_path / "run").restore()[0].step == 5
