@@ -1,8 +1,9 @@
 """`rlbench sweep FILE`: the plan, then every cell that is left. Imports no jax."""
 
+import contextlib
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,11 +19,14 @@ from rlbench.machine import usable_cores
 from rlbench.options import whole
 from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.claims import Claims
-from rlbench.sweep.local import Workers, slots
+from rlbench.sweep.local import Local, slots
+from rlbench.sweep.on_ray import on_ray
 from rlbench.sweep.spec import Sweep, read_sweep
+from rlbench.sweep.workers import Engine, Workers
 
 NOT_SWEEPS = ("learning", "speeds")
 """Files of the folder that are read by something else."""
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class SweepOptions:
     """A TOML file, or the name of one that is shipped (smoke)."""
     jobs: Annotated[str, flag("INT", "default: one a core")] = ""
     """Cells at a time, each on its share of the cores."""
+    engine: Annotated[str, flag("local|ray", "default: local")] = ""
+    """Where cells run: on this machine, or as tasks of a Ray cluster."""
+    address: Annotated[str, flag("ADDR", "default: RAY_ADDRESS, else a new one here")] = ""
+    """With --engine ray: the cluster, as HOST:PORT, or auto for the one that this machine is in."""
     shard: Annotated[str, flag("I/N", "default: 1/1")] = ""
     """Only the I-th of N equal parts of the cells."""
     out: Annotated[str, flag("DIR", "default: results")] = "results"
@@ -62,17 +70,55 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
     if options.export:
         print(export(options, sweep.name), end="")
         return 0
-    share = slots(whole(options.jobs, "--jobs") if options.jobs else usable_cores())
+    check_engine(options)
     part = parse_shard(options.shard)
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
     jobs = plan.make_jobs(sweep)
-    if options.dry_run:
-        states = Claims.look(root, [job.id for job in jobs])
-        board.show_plan(jobs[part], states, share.jobs)
-        return 0
-    plan.record(root, sweep, jobs, options.amend)
-    return run(root, jobs[part], share.jobs)
+    with engine_of(options, jobs[part]) as engine:
+        if options.dry_run:
+            states = Claims.look(root, [job.id for job in jobs])
+            board.show_plan(jobs[part], states, engine.at_once)
+            return 0
+        plan.record(root, sweep, jobs, options.amend)
+        return run(root, jobs[part], engine)
+
+
+def check_engine(options: SweepOptions) -> None:
+    """Refuses a wrong choice of where to run.
+
+    Raises:
+        UsageError: an unknown engine, an address that nothing would use, jobs that do not fit.
+    """
+    if options.engine and options.engine not in ENGINES:
+        raise UsageError(
+            f"--engine cannot be {options.engine!r}; {nearest(options.engine, ENGINES)}"
+        )
+    if options.engine != "ray":
+        if options.address:
+            raise UsageError("--address is of a Ray cluster; it goes with --engine ray")
+        slots(_at_once(options))
+    elif options.jobs and _at_once(options) < 1:
+        raise UsageError(f"--jobs must be at least 1, not {options.jobs}")
+
+
+def _at_once(options: SweepOptions) -> int:
+    return whole(options.jobs, "--jobs") if options.jobs else usable_cores()
+
+
+@contextlib.contextmanager
+def engine_of(options: SweepOptions, jobs: Sequence[plan.Job]) -> Iterator[Engine]:
+    """Where the cells run, while it is there.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    if options.engine == "ray":
+        wanted = _at_once(options) if options.jobs else 0
+        with on_ray(options.address, jobs, wanted, usable_cores()) as engine:
+            yield engine
+    else:
+        yield Local(slots(_at_once(options)))
 
 
 def export(options: SweepOptions, name: str) -> str:
@@ -91,13 +137,13 @@ def export(options: SweepOptions, name: str) -> str:
     return slurm.script(options.file, name, options.out, tasks, cores)
 
 
-def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
+def run(root: Path, jobs: Sequence[plan.Job], engine: Engine) -> int:
     """Runs the cells that are left, until they are done or a signal comes."""
     with Claims(root) as claims:
         states = claims.states([job.id for job in jobs])
-        board.show_plan(jobs, states, at_once)
-        with board.Board(jobs, states, at_once) as shown:
-            workers = Workers(root, jobs, claims, slots(at_once), shown.tell)
+        board.show_plan(jobs, states, engine.at_once)
+        with board.Board(jobs, states, engine.at_once) as shown:
+            workers = Workers(root, jobs, claims, engine, shown.tell)
             before = {
                 s: signal.signal(s, _stopper(workers)) for s in (signal.SIGINT, signal.SIGTERM)
             }
