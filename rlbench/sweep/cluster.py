@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,8 @@ from rlbench.errors import UsageError
 from rlbench.installed import versions
 
 ANSWER_SECONDS = 5.0
+HEALTH_SECONDS = 20.0
+"""Ray itself tries for many minutes, and says so on the terminal."""
 PROBE_SECONDS = 60.0
 """For a new worker process on every node, which imports this package."""
 SETTINGS = {
@@ -47,10 +51,12 @@ def connected(address: str, cores: int) -> Iterator[Any]:
         raise UsageError(
             "--engine ray needs Ray, which is not installed: pip install 'rlbench[ray]'"
         ) from None
-    where = f"connecting to Ray at {address}" if address else "starting Ray on this machine alone"
+    where = f"connecting to Ray ({address})" if address else "starting Ray on this machine alone"
     console = Console(stderr=True, highlight=False)
     console.print(where, markup=False, soft_wrap=True)
     try:
+        if address not in ("", "local"):
+            check_health(address)
         _connect(ray, address, cores)
         told = compare(ray)
         console.print(told, markup=False, soft_wrap=True)
@@ -82,6 +88,30 @@ def check_address(address: str) -> None:
         ) from None
 
 
+def check_health(address: str) -> None:
+    """Refuses what answers but is no cluster that can be used, or "auto" where there is none.
+
+    Raises:
+        UsageError: says so.
+    """
+    words = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    words += [] if address == "auto" else ["--address", address]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=HEALTH_SECONDS,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+    raise UsageError(
+        f"no Ray cluster that this machine may use answers ({address}): `ray status` on a machine "
+        "of the cluster shows its address, and Ray's version and token must be equal"
+    )
+
+
 def _connect(ray: Any, address: str, cores: int) -> None:
     new = {"num_cpus": cores, "include_dashboard": False}
     alone = address in ("", "local")
@@ -94,7 +124,7 @@ def _connect(ray: Any, address: str, cores: int) -> None:
         )
     except Exception as error:  # Ray has one for every way of its own
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        what = f"Ray at {address} cannot be used" if address else "Ray does not start here"
+        what = f"Ray ({address}) cannot be used" if address else "Ray does not start here"
         raise UsageError(f"{what}: {lines[0]}") from None
 
 
