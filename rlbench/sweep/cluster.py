@@ -42,6 +42,7 @@ def connected(address: str, cores: int) -> Iterator[Any]:
         UsageError: Ray is not installed, there is no such cluster, or a node is not like this one.
     """
     address = address or os.environ.get("RAY_ADDRESS", "")
+    address = "" if address == "local" else address  # Ray's word for it
     check_address(address)
     for name, value in (SETTINGS if address else SETTINGS | LOOPBACK).items():
         os.environ.setdefault(name, value)
@@ -55,7 +56,7 @@ def connected(address: str, cores: int) -> Iterator[Any]:
     console = Console(stderr=True, highlight=False)
     console.print(where, markup=False, soft_wrap=True)
     try:
-        if address not in ("", "local"):
+        if address:
             check_health(address)
         _connect(ray, address, cores)
         told = compare(ray)
@@ -71,7 +72,7 @@ def check_address(address: str) -> None:
     Raises:
         UsageError: says which.
     """
-    if address in ("", "auto", "local"):
+    if address in ("", "auto"):
         return
     found = re.fullmatch(r"\[?([A-Za-z0-9._:-]+?)\]?:(\d{1,5})", address)
     if not found or int(found[2]) > 65535:
@@ -114,13 +115,12 @@ def check_health(address: str) -> None:
 
 def _connect(ray: Any, address: str, cores: int) -> None:
     new = {"num_cpus": cores, "include_dashboard": False}
-    alone = address in ("", "local")
     try:
         ray.init(
-            address="local" if alone else address,
+            address=address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **(new if alone else {}),
+            **({} if address else new),
         )
     except Exception as error:  # Ray has one for every way of its own
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -64,7 +64,8 @@ class OnRay:
         except errors.RayTaskError as error:  # of ours, on its machine
             told = f"{type(error.cause).__name__}: {error.cause}"
         except (errors.TaskCancelledError, *cluster.lost(errors)) as error:
-            told = f"{type(error).__name__}: {error}"
+            # The first line: what follows may list all that runs on that machine.
+            told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         except errors.RayError as error:
             raise cluster.gone(error) from None
         finally:
