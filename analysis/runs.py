@@ -187,7 +187,8 @@ def _directories(root: Path) -> Iterator[Path]:
             below.clear()
             yield Path(folder)
         else:
-            below.sort()
+            # What is hidden is a sweep's own: runs in progress, which have no place yet.
+            below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def _read(path: Path, name: str) -> bytes | None:

@@ -49,3 +49,27 @@ def value_of(argv: Sequence[str], flag: str) -> str:
         if word.startswith(f"{flag}="):
             return word.partition("=")[2]
     return ""
+
+
+def number(text: str, flag: str) -> float:
+    """A number as people write it: 2e6, 2_000_000.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{flag} must be a number such as 2e6, not {text!r}") from None
+
+
+def whole(text: str, flag: str) -> int:
+    """An integer as people write it, 2e6 included.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    value = number(text, flag)
+    if not value.is_integer():  # false for nan and infinities too
+        raise UsageError(f"{flag} must be a whole number such as 2e6, not {text!r}")
+    return int(value)

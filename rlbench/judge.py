@@ -17,8 +17,8 @@ from rlbench import registry, store
 from rlbench.comparison import Sample, agree, interval_of_difference, interval_of_mean, sample
 from rlbench.errors import UsageError
 from rlbench.exported import ExportedPolicy, is_export, read_export
-from rlbench.flags import flag, parse_flags
-from rlbench.options import check_device, set_up_jax, whole
+from rlbench.flags import flag, parse_flags, whole
+from rlbench.options import check_device, set_up_jax
 from rlbench.stages import Stages
 from rlbench.verdict import Verdict, show, to_json
 

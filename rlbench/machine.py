@@ -1,6 +1,5 @@
 """Where a number was measured: versions, commit, device, processor. Holds no user or host name."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -11,9 +10,9 @@ from typing import Any
 
 import psutil
 
+from rlbench.installed import usable_cores, versions
 from rlbench.plugins import Plugin
 
-DISTRIBUTIONS = ("rlbench", "jax", "jaxlib", "numpy", "optax", "brax", "mujoco", "gymnax")
 JAX_CONFIG = (
     "jax_default_prng_impl",
     "jax_threefry_partitionable",
@@ -23,24 +22,6 @@ JAX_CONFIG = (
     "jax_use_shardy_partitioner",
 )
 JAX_VARIABLES = ("XLA_FLAGS", "JAX_PLATFORMS", "NPROC", "JAX_ENABLE_X64")
-
-
-def usable_cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def versions() -> dict[str, str]:
-    """Python's and the installed distributions' versions."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed as a distribution"
-    return found
 
 
 def _git(*arguments: str) -> str | None:

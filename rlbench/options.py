@@ -18,7 +18,8 @@ import tyro
 from rlbench import registry
 from rlbench.config import SCHEMA, RunConfig, build, coerce
 from rlbench.errors import UsageError, nearest
-from rlbench.machine import usable_cores
+from rlbench.flags import number, whole
+from rlbench.installed import usable_cores
 from rlbench.settings import check_profile, check_seed, profile_settings
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -76,30 +77,6 @@ class RunOptions:
     """Replace an existing run."""
     quiet: Annotated[bool, _flag("", "")] = False
     """Print nothing but the path of the run directory."""
-
-
-def number(text: str, flag: str) -> float:
-    """A number as people write it: 2e6, 2_000_000.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{flag} must be a number such as 2e6, not {text!r}") from None
-
-
-def whole(text: str, flag: str) -> int:
-    """An integer as people write it, 2e6 included.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    value = number(text, flag)
-    if not value.is_integer():  # false for nan and infinities too
-        raise UsageError(f"{flag} must be a whole number such as 2e6, not {text!r}")
-    return int(value)
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from jaxtyping import UInt8
 
 from rlbench import registry, store
 from rlbench.errors import UsageError, nearest
-from rlbench.flags import flag, parse_flags
-from rlbench.options import whole
+from rlbench.flags import flag, parse_flags, whole
 from rlbench.plugins import Plugin
 from rlbench.stages import Stages
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any
 
-from rlbench.machine import usable_cores
+from rlbench.installed import usable_cores
 from rlbench.registry import resolve
 
 KINDS = {

@@ -6,6 +6,7 @@ gone, is taken over, by one taker at a time.
 
     .sweep/ID/owner.json   who, and since when; touched every few seconds
     .sweep/ID/done.json    how the cell ended; a folder that has it stays
+    .sweep/ID/attempt-…/   a run in progress, of an engine that moves it into its place at its end
 
 Imports no jax.
 """
@@ -81,6 +82,18 @@ class Claims:
                 with contextlib.suppress(OSError):
                     os.utime(self._folder / name / OWNER)
 
+    @property
+    def token(self) -> str:
+        """What tells these claims from all others."""
+        return str(self._owner["token"])
+
+    def holds(self, name: str) -> bool:
+        """Whether a cell is ours still; if it was taken over while we slept, it is let go."""
+        if not held(self._folder / name, self.token):
+            self._mine.discard(name)
+            return False
+        return True
+
     def claim(self, name: str) -> bool:
         """Takes a cell that is free, or whose owner is dead; whether it is ours now."""
         folder = self._folder / name
@@ -153,6 +166,16 @@ class Claims:
             with contextlib.suppress(OSError, ValueError):
                 found[name] = json.loads((folder / DONE).read_bytes())
         return found
+
+
+def held(folder: Path, token: str) -> bool:
+    """Whether a claim's folder is seen from here, is of this owner, and its cell not yet done."""
+    try:
+        owner = json.loads((folder / OWNER).read_bytes())
+    except (OSError, ValueError):
+        return False
+    ours = isinstance(owner, dict) and owner.get("token") == token
+    return ours and not (folder / DONE).exists()
 
 
 def _alive(owner: dict[str, Any]) -> bool:

@@ -1,27 +1,24 @@
 """`rlbench sweep FILE`: the plan, then every cell that is left. Imports no jax."""
 
 import re
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import tyro
 
 from rlbench import store
 from rlbench.errors import UsageError, nearest
-from rlbench.flags import flag, parse_flags
-from rlbench.machine import usable_cores
-from rlbench.options import whole
+from rlbench.flags import flag, parse_flags, whole
 from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.cells import SweepFile, expand
 from rlbench.sweep.claims import Claims
-from rlbench.sweep.local import Workers, slots
+from rlbench.sweep.engines import check_engine, engine_of, work
 from rlbench.sweep.resolver import Resolver
 from rlbench.sweep.spec import read_file
+from rlbench.sweep.workers import Engine, Workers
 
 NOT_SWEEPS = ("learning", "paper_space", "speeds")
 """Files of the folder that are read by something else."""
@@ -38,6 +35,10 @@ class SweepOptions:
     """A TOML file, or the name of one that is shipped (smoke)."""
     jobs: Annotated[str, flag("INT", "default: one a core")] = ""
     """Cells at a time, each on its share of the cores."""
+    engine: Annotated[str, flag("local|ray", "default: local")] = ""
+    """Where cells run: on this machine, or as tasks of a Ray cluster."""
+    address: Annotated[str, flag("ADDR", "default: RAY_ADDRESS, else a new one here")] = ""
+    """With --engine ray: the cluster, as HOST:PORT, or auto for the one that this machine is in."""
     shard: Annotated[str, flag("I/N", "default: 1/1")] = ""
     """Only the I-th of N equal parts of the cells."""
     out: Annotated[str, flag("DIR", "default: results")] = "results"
@@ -64,18 +65,19 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
     if options.export:
         print(export(options, sweep.name), end="")
         return 0
-    share = slots(whole(options.jobs, "--jobs") if options.jobs else usable_cores())
+    check_engine(options.engine, options.address, options.jobs)
     part = parse_shard(options.shard)
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
     with Resolver() as ask:
         jobs = plan.make_jobs(sweep, plan.resolve(sweep, ask))
-    if options.dry_run:
-        states = Claims.look(root, [job.id for job in jobs])
-        board.show_plan(jobs[part], states, share.jobs)
-        return 0
-    plan.record(root, sweep.about, plan.told(jobs), options.amend)
-    return run(root, jobs[part], share.jobs)
+    with engine_of(options.engine, options.address, options.jobs, jobs[part]) as engine:
+        if options.dry_run:
+            states = Claims.look(root, [job.id for job in jobs])
+            board.show_plan(jobs[part], states, engine.at_once)
+            return 0
+        plan.record(root, sweep.about, plan.told(jobs), options.amend)
+        return run(root, jobs[part], engine)
 
 
 def export(options: SweepOptions, name: str) -> str:
@@ -94,13 +96,13 @@ def export(options: SweepOptions, name: str) -> str:
     return slurm.script(options.file, name, options.out, tasks, cores)
 
 
-def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
+def run(root: Path, jobs: Sequence[plan.Job], engine: Engine) -> int:
     """Runs the cells that are left, until they are done or a signal comes."""
     with Claims(root) as claims:
         states = claims.states([job.id for job in jobs])
-        board.show_plan(jobs, states, at_once)
-        with board.Board(jobs, states, at_once) as shown:
-            stopped = work(Workers(root, jobs, claims, slots(at_once), shown.tell))
+        board.show_plan(jobs, states, engine.at_once)
+        with board.Board(jobs, states, engine.at_once) as shown:
+            stopped = work(Workers(root, jobs, claims, engine, shown.tell))
         ended = claims.states([job.id for job in jobs])
     kinds = [(state or {}).get("status", "left") for state in ended.values()]
     told = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds))]
@@ -113,24 +115,6 @@ def run(root: Path, jobs: Sequence[plan.Job], at_once: int) -> int:
     if stopped:
         return 4
     return 3 if "failed" in kinds else 0
-
-
-def work(workers: Workers) -> bool:
-    """Works until nothing is left, or a signal comes; whether one came."""
-    before = {s: signal.signal(s, _stopper(workers)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        workers.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return workers.stopped.is_set()
-
-
-def _stopper(workers: Workers) -> "signal.Handlers | signal._HANDLER":
-    def stop(number: int, frame: FrameType | None) -> None:
-        workers.stop()
-
-    return stop
 
 
 def shipped() -> list[str]:

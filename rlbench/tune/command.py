@@ -12,15 +12,14 @@ import tyro
 from rlbench import store
 from rlbench.errors import UsageError, nearest
 from rlbench.flags import flag, parse_flags
-from rlbench.machine import usable_cores
-from rlbench.options import whole
 from rlbench.sweep import board, plan
 from rlbench.sweep.cells import SweepFile
 from rlbench.sweep.claims import Claims
-from rlbench.sweep.command import find_file, work
-from rlbench.sweep.local import Workers, slots
+from rlbench.sweep.command import find_file
+from rlbench.sweep.engines import check_engine, engine_of, work
 from rlbench.sweep.plan import Job
 from rlbench.sweep.resolver import Resolver
+from rlbench.sweep.workers import Workers
 from rlbench.tune import search
 from rlbench.tune.outcome import Ended, Trial, outcome, ranked, show
 from rlbench.tune.winners import write_winners
@@ -43,6 +42,10 @@ class TuneOptions:
     """How trials are chosen: at random, as the paper does, or by Optuna's TPE (the extra tune)."""
     jobs: Annotated[str, flag("INT", "default: one a core")] = ""
     """Runs at a time, each on its share of the cores."""
+    engine: Annotated[str, flag("local|ray", "default: local")] = ""
+    """Where runs are made, as for `rlbench sweep`."""
+    address: Annotated[str, flag("ADDR", "default: RAY_ADDRESS, else a new one here")] = ""
+    """With --engine ray: the cluster."""
     out: Annotated[str, flag("DIR", "default: results")] = "results"
     """Directory for run directories; the search's are below its name."""
     dry_run: Annotated[bool, flag("", "")] = False
@@ -65,29 +68,27 @@ def tune_command(argv: Sequence[str], prog: str) -> int:
     file = find_file(options.file)
     store.check_name(file.name, "the sweep file's name")
     search.check_fair(file)
-    at_once = slots(whole(options.jobs, "--jobs") if options.jobs else usable_cores()).jobs
+    check_engine(options.engine, options.address, options.jobs)
     root = Path(options.out) / file.name
     store.check_writable(root, True, "")
     with Resolver() as ask:
         if options.sampler == "random":
-            return _random(options, file, root, at_once, ask)
-        return _tpe(options, file, root, at_once, ask)
+            return _random(options, file, root, ask)
+        return _tpe(options, file, root, ask)
 
 
-def _random(options: TuneOptions, file: SweepFile, root: Path, at_once: int, ask: Resolver) -> int:
+def _random(options: TuneOptions, file: SweepFile, root: Path, ask: Resolver) -> int:
     sweep, jobs, redrawn = search.draw(file, ask)
     search.check_budgets(jobs)
-    if options.dry_run:
-        board.show_plan(jobs, Claims.look(root, [job.id for job in jobs]), at_once)
+    with engine_of(options.engine, options.address, options.jobs, jobs) as engine:
+        states = Claims.look(root, [job.id for job in jobs])
+        board.show_plan(jobs, states, engine.at_once)
         _tell_redrawn(redrawn)
-        return 0
-    plan.record(root, sweep.about, plan.told(jobs), options.amend)
-    with Claims(root) as claims:
-        states = claims.states([job.id for job in jobs])
-        board.show_plan(jobs, states, at_once)
-        _tell_redrawn(redrawn)
-        with board.Board(jobs, states, at_once) as shown:
-            stopped = work(Workers(root, jobs, claims, slots(at_once), shown.tell))
+        if options.dry_run:
+            return 0
+        plan.record(root, sweep.about, plan.told(jobs), options.amend)
+        with Claims(root) as claims, board.Board(jobs, states, engine.at_once) as shown:
+            stopped = work(Workers(root, jobs, claims, engine, shown.tell))
     by_trial: dict[tuple[str, str], dict[int, list[Job]]] = defaultdict(lambda: defaultdict(list))
     for cell, job in zip(sweep.cells, jobs, strict=True):
         by_trial[job.env, job.algo][cell.trial or 0].append(job)
@@ -102,10 +103,11 @@ def _tell_redrawn(redrawn: dict[str, int]) -> None:
         print(f"{name}: {count} draws that the budget cannot hold were drawn again")
 
 
-def _tpe(options: TuneOptions, file: SweepFile, root: Path, at_once: int, ask: Resolver) -> int:
+def _tpe(options: TuneOptions, file: SweepFile, root: Path, ask: Resolver) -> int:
     from rlbench.tune.tpe import Proposals
 
-    search.check_budgets(search.draw(search.shortened(file), ask)[1])
+    like = search.draw(search.shortened(file), ask)[1]
+    search.check_budgets(like)
     if options.dry_run:
         for group in file.groups:
             print(f"{group.algo} on {group.env}: {search.described(group)}")
@@ -113,17 +115,20 @@ def _tpe(options: TuneOptions, file: SweepFile, root: Path, at_once: int, ask: R
     cells = {f"{g.env} {g.algo}": f"tpe, {search.described(g)}" for g in file.groups}
     plan.record(root, file.about, cells, options.amend)
     total = sum(group.space.trials * len(group.seeds) for group in file.groups if group.space)
-    with Claims(root) as claims:
+    with (
+        engine_of(options.engine, options.address, options.jobs, like) as engine,
+        Claims(root) as claims,
+    ):
         proposals = Proposals(file, root, ask)
         begun = [job for s in proposals.studies for t in proposals.trials(s) for job in t.jobs]
         states = claims.states([job.id for job in begun])
-        with board.Board(begun, states, at_once, total) as shown:
+        with board.Board(begun, states, engine.at_once, total) as shown:
 
             def tell(job: Job, what: str) -> None:
                 shown.tell(job, what)
                 proposals.told(job, what)
 
-            stopped = work(Workers(root, proposals, claims, slots(at_once), tell))
+            stopped = work(Workers(root, proposals, claims, engine, tell))
     trials = {(s.group.env, s.group.algo): proposals.trials(s) for s in proposals.studies}
     redrawn = {f"{s.group.env} {s.group.algo}": s.redrawn() for s in proposals.studies}
     return _end(file, root, "tpe", trials, redrawn, stopped)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlbench import machine, store
+from rlbench import store
 from rlbench.display import score
+from rlbench.installed import versions
 from rlbench.settings import FILE_SCHEMA
 from rlbench.tune.outcome import TOP, Ended, Outcome, ranked
 
@@ -60,7 +61,7 @@ def _section(one: Ended, best: Sequence[Outcome], root: Path, sampler: str) -> s
         "top": top,
         "runs": [job.path for job in best[0].trial.jobs],
         "commit": runs[0].provenance.get("commit") or "unknown",
-        "rlbench": machine.versions()["rlbench"],
+        "rlbench": versions()["rlbench"],
     }
     name = f"{json.dumps(one.env)}.{json.dumps(one.algo)}"
     return "\n".join(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -36,6 +37,16 @@ def test_a_torn_last_line_is_cut(tmp_path):
         f.write('{"kind": "evaluation", "simulated_env_steps": 2000, "return_mean": 1')
     (run,) = find_runs([tmp_path]).runs
     assert run.curve.steps[-1] == 1000
+
+
+def test_runs_in_progress_below_a_hidden_folder_are_nobody_s_yet(tmp_path):
+    path = make_run(tmp_path)
+    hidden = tmp_path / "sweep" / ".sweep" / "c" / "attempt-1"
+    hidden.mkdir(parents=True)
+    shutil.copytree(path, hidden / "run")
+    found = find_runs([tmp_path])
+    assert [run.path for run in found.runs] == [path] and not found.unreadable
+    assert len(find_runs([hidden]).runs) == 1  # who names it means it
 
 
 def test_unknown_fields_are_no_fault(tmp_path):

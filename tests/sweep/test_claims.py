@@ -73,6 +73,21 @@ def test_a_silent_owner_elsewhere_loses_its_claim_and_a_beating_one_does_not(tmp
         assert other.claim("silent") and not other.claim("beats")
 
 
+def test_who_was_taken_over_knows_it_and_harms_nobody(tmp_path):
+    with Claims(tmp_path, stale=0.0) as other:
+        with Claims(tmp_path) as one:
+            assert one.claim("c") and one.claim("mine") and one.holds("c")
+            file = tmp_path / FOLDER / "c" / OWNER
+            file.write_text(json.dumps({**json.loads(file.read_text()), "boot": "elsewhere"}))
+            time.sleep(0.1)
+            assert other.claim("c")
+            assert not one.holds("c") and one.holds("mine") and other.holds("c")
+        # What one gives back at its end is what it has.
+        assert other.holds("c") and not (tmp_path / FOLDER / "mine").exists()
+        other.finish("c", {"status": "ok"})
+        assert not other.holds("c")
+
+
 def test_a_claim_without_an_owner_is_dead_only_after_a_while(tmp_path):
     with Claims(tmp_path, stale=1.0) as claims:
         folder = tmp_path / FOLDER / "c"

@@ -1,0 +1,25 @@
+"""What there is here that decides about a run's numbers. Imports no jax."""
+
+import importlib.metadata
+import os
+import platform
+
+DISTRIBUTIONS = ("rlbench", "jax", "jaxlib", "numpy", "optax", "brax", "mujoco", "gymnax")
+
+
+def versions() -> dict[str, str]:
+    """Python's and the installed distributions' versions."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a distribution"
+    return found
+
+
+def usable_cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
