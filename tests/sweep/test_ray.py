@@ -30,7 +30,15 @@ env = "cartpole"
 algo = "random"
 budget = 128_000
 """
-FAILING = FILE + '[[cell]]\nenv = "pendulum"\nalgo = "eggroll"\nbudget = 3\nseeds = 1\n'
+FAILING = FILE + '[[cell]]\nenv = "cartpole"\nalgo = "broken:Raises"\nset = {}\nseeds = 1\n'
+BROKEN = """
+from dataclasses import dataclass
+from rlbench.agents.random_policy import RandomPolicy
+@dataclass(frozen=True)
+class Raises(RandomPolicy):
+    def step(self, task, state):
+        raise ValueError("no step for you")
+"""
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -198,6 +206,7 @@ def test_stopped_and_killed_it_goes_on(nodes, file, undisturbed, tmp_path):
 
 def test_without_a_common_disk_runs_come_back(nodes, undisturbed, tmp_path):
     (tmp_path / "small.toml").write_text(FAILING)
+    (tmp_path / "broken.py").write_text(BROKEN)
     # The same words are another place in every process that reads them.
     out = "/proc/self/cwd/out"
     process = nodes.sweep(tmp_path / "small.toml", out, cwd=tmp_path)
@@ -205,7 +214,7 @@ def test_without_a_common_disk_runs_come_back(nodes, undisturbed, tmp_path):
         assert not attempts(tmp_path / "out")
         time.sleep(0.02)
     told, errors = process.communicate()
-    assert process.returncode == 3 and "smaller than one update" in told, errors
+    assert process.returncode == 3 and "no step for you" in told, errors
     states, records = results(tmp_path / "out")
     assert states == undisturbed
     ends = sorted((record["status"], record["attempts"]) for record in records.values())

@@ -157,14 +157,14 @@ def test_an_edited_file_is_refused_with_the_difference(file, undisturbed, capsys
     other.mkdir()
     path = other / "small.toml"
     before = sorted(p.as_posix() for p in undisturbed.rglob("*"))
-    fewer, more = FILE.replace("seeds = 3", "seeds = 2"), FILE.replace("[4, 8]", "[4, 8, 16]")
-    both = fewer.replace("[4, 8]", "[4, 8, 16]")
+    fewer, more = FILE.replace("seeds = 3", "seeds = 2"), FILE.replace("[4, 8]", "[4, 8, 2]")
+    both = fewer.replace("[4, 8]", "[4, 8, 2]")
     for text, told in ((fewer, "2 gone, 0 new"), (more, "0 gone, 3 new"), (both, "2 gone, 2 new")):
         path.write_text(text)
         assert main(["sweep", str(path), "--out", str(undisturbed)]) == 2
         error = capsys.readouterr().err
         assert "begun with other cells" in error and "--amend" in error and told in error
-    assert "pop_size=16" in error
+    assert "pop_size=2" in error
     assert sorted(p.as_posix() for p in undisturbed.rglob("*")) == before
 
 
