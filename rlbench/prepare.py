@@ -53,7 +53,7 @@ def prepare(config: RunConfig) -> Prepared:
     if entry.plugin:
         finite(Environment(env, str(entry.plugin)))
     devices = config.host_devices if config.device == "cpu" else 1
-    used = min(devices, len(jax.devices()))
+    used = min(devices, jax.local_device_count()) * jax.process_count()
     cache_bytes = CACHE_BYTES if config.device == "cpu" else 0
     blocks = Blocks(
         config.block_lanes, used, config.queues, config.reduction, cache_bytes=cache_bytes
