@@ -43,6 +43,8 @@ class Relay:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=_pump, args=(far, near), daemon=True).start()
         _pump(near, far)
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)  # `close` would wait for the other thread
         far.close()
 
     def _reach(self) -> socket.socket | None:
