@@ -7,6 +7,7 @@ diverged, 4 it was interrupted.
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -103,6 +104,11 @@ def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
         code = _tell(error)
         team.leave(code, str(error) or "interrupted")
         return code
+    except Exception as error:  # ours to mend, and yet the other processes must not wait
+        if team.count > 1:
+            traceback.print_exc()
+            team.leave(EXIT["failed"], f"{type(error).__name__}: {error}")
+        raise
 
 
 def _run(options: RunOptions, command: str, team: Alone) -> int:
@@ -123,11 +129,11 @@ def _run(options: RunOptions, command: str, team: Alone) -> int:
             record = runner.run(prepared, path, display.update, StopOnSignal(), team)
     except RunError as error:
         raise RunError(f"{error}; what there is is in {path}", error.details) from None
-    team.end(record.status["status"], path)
     if options.quiet:
         print(path)
     else:
         summary.show(record)
+    team.end(record.status["status"], path)
     return EXIT[record.status["status"]]
 
 

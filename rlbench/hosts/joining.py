@@ -115,6 +115,7 @@ class Gathering:
         Raises:
             UsageError: says why, always.
         """
+        self._server.close()
         for line in (*self.lines.values(), *self._callers):
             line.send({"refused": why})
             line.close()

@@ -16,6 +16,7 @@ from typing import Any
 BEAT_SECONDS = 1.0
 SILENT_BEATS = 10
 """Beats are counted, not seconds, so that a suspended machine does not take itself for lost."""
+CLOSED = "its connection closed"
 MOST_BYTES = 1 << 20
 """Of one message; more is nothing of ours."""
 
@@ -89,6 +90,7 @@ class Line:
 
     def _listen(self) -> None:
         how = self._until_lost()
+        self._connection.close()
         if self._closed.is_set():
             return
         with self._watching:
@@ -103,10 +105,12 @@ class Line:
             except TimeoutError:
                 silent += 1
                 continue
+            except ConnectionError:
+                return CLOSED  # reset, if the other end had not read all when it ended
             except OSError as error:
                 return f"its connection broke: {error.strerror or error}"
             if not piece:
-                return "its connection closed"
+                return CLOSED
             silent, rest = 0, rest + piece
             *whole, rest = rest.split(b"\n")
             if len(rest) > MOST_BYTES or not all(map(self._take, filter(None, whole))):

@@ -46,6 +46,7 @@ class Relay:
         with contextlib.suppress(OSError):
             far.shutdown(socket.SHUT_RDWR)  # `close` would wait for the other thread
         far.close()
+        near.close()
 
     def _reach(self) -> socket.socket | None:
         """The service may not listen yet."""
@@ -57,7 +58,8 @@ class Relay:
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Passes on what comes until the source ends; the target is left as it is."""
+    """Passes on what comes until the source ends, whether or not the target still takes it."""
     with contextlib.suppress(OSError):
         while piece := source.recv(PIECE):
-            target.sendall(piece)
+            with contextlib.suppress(OSError):
+                target.sendall(piece)

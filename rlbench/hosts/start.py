@@ -11,7 +11,7 @@ from rlbench.hosts.relay import Relay
 START_SECONDS = 300
 HEARTBEAT_SECONDS = 100
 """Of jax's own watch over processes, which ends them without a sentence; ours is faster."""
-SHUTDOWN_SECONDS = 15
+SHUTDOWN_SECONDS = 60
 
 
 def free_port() -> int:

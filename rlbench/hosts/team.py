@@ -77,7 +77,11 @@ class Alone:
 
 
 class Team(Alone):
-    """A run in several processes, this one of them."""
+    """A run in several processes, this one of them.
+
+    Attributes:
+        finished: the loss of another process matters no more.
+    """
 
     def __init__(
         self, place: Place, lines: dict[int, Line], members: Sequence[dict[str, Any]], service: int
@@ -92,7 +96,7 @@ class Team(Alone):
         """
         self.index, self.count, self.members = place.index, place.count, members
         self._place, self._lines, self._service = place, lines, service
-        self._ending, self._over = threading.Lock(), False
+        self._ending, self.finished = threading.Lock(), False
         self._record: Callable[[str, str], None] = lambda status, reason: None
         for index, line in lines.items():
             line.watch(partial(self._lost, index), self._told)
@@ -141,7 +145,7 @@ class Team(Alone):
     def over(self) -> None:
         """As `Alone` says; the others still need process 0."""
         if self.index == 0:
-            self._over = True
+            self.finished = True
 
     def explain(self, error: BaseException) -> None:
         """As `Alone` says.
@@ -179,7 +183,7 @@ class Team(Alone):
         if "gone" in message:
             self._end_with(str(message["gone"]), int(message["code"]))
         if "end" in message:
-            self._over = True
+            self.finished = True
         return "gone" in message
 
     def _say_gone(self, why: str, code: int) -> None:
@@ -189,7 +193,7 @@ class Team(Alone):
     def _end_with(self, why: str, code: int) -> None:
         """Ends this process as another has ended; the main thread may hang in a collective."""
         with self._ending:
-            if self._over:
+            if self.finished:
                 return
             self._say_gone(why, code)
             self._record("interrupted" if code == INTERRUPTED else "failed", why)
