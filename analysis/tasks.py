@@ -28,7 +28,9 @@ def hardware(run: Run) -> Any:
     if not isinstance(found, dict):
         return None
     names = ("platform", "device_kind", "device_count", "processor", "usable_cores")
-    return {name: found.get(name) for name in names}
+    told = {name: found.get(name) for name in names}
+    several = found.get("processes")
+    return {**told, "processes": sorted(several, key=str)} if isinstance(several, list) else told
 
 
 def describe_hardware(run: Run) -> str:
@@ -39,7 +41,18 @@ def describe_hardware(run: Run) -> str:
     kind = "host" if found["platform"] == "cpu" else found["device_kind"]
     counts = [(found["usable_cores"], "core"), (found["device_count"], f"{kind} device")]
     told = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts]
-    return ", ".join([str(found["processor"]), *told])
+    return ", ".join([str(found["processor"]), *told, *_describe_processes(found)])
+
+
+def _describe_processes(found: dict[str, Any]) -> list[str]:
+    """How many there are, and on what else than the first of them."""
+    if "processes" not in found:
+        return []
+    mine = (found["processor"], found["usable_cores"])
+    members = [m for m in found["processes"] if isinstance(m, dict)]
+    seen = [(m.get("processor"), m.get("usable_cores")) for m in members]
+    others = [f"{name} with {cores} cores" for name, cores in seen if (name, cores) != mine]
+    return [f"{len(seen)} processes" + (f", also on {' and '.join(others)}" if others else "")]
 
 
 def _budget(run: Run) -> str:

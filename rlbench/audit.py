@@ -131,7 +131,7 @@ class Audit:
         Raises:
             ContractError: the counts are not the environment's, or something is not finite.
         """
-        state = jax.device_put(state, self.task.blocks.replicated)
+        state = self.task.blocks.put(state)
         return guarded(self.who, self.plugin, "`step`", lambda: self._checked(state))  # type: ignore[no-any-return]
 
     def _checked(self, state: Any) -> tuple[Any, dict[str, Any]]:

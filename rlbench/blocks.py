@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
@@ -29,6 +30,26 @@ def largest_divisor(n: int, at_most: int) -> int:
     return next(d for d in range(max(1, min(n, at_most)), 0, -1) if n % d == 0)
 
 
+def _by_process() -> list[list[jax.Device]]:
+    devices: list[list[jax.Device]] = [[] for _ in range(jax.process_count())]
+    for device in jax.devices():
+        devices[device.process_index].append(device)
+    return devices
+
+
+def _of_this_process(x: Any) -> Any:
+    """A copy on one of this process's devices of what all processes have whole."""
+    return x if x.is_fully_addressable else x.addressable_data(0)
+
+
+def _spread(x: Any, sharding: NamedSharding) -> Any:
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        words = _spread(jax.random.key_data(x), sharding)
+        return jax.random.wrap_key_data(words, impl=str(jax.random.key_impl(x)))
+    data = np.asarray(x)
+    return jax.make_array_from_callback(data.shape, sharding, lambda index: data[index])
+
+
 TURNS = 32
 """Items that a slot plays one after the other, where there are enough: the last ones of a queue
 leave slots idle, and the more items a slot has had by then, the less that matters."""
@@ -42,7 +63,8 @@ class Blocks:
 
     Attributes:
         lanes: most lanes (episodes stepped together) of a queue.
-        devices: how many of this process's devices may be used.
+        devices: how many devices may be used: this process's, or as many of every process of the
+            run if its own are too few.
         queues: fewest queues; as many devices can share even a small population.
         reduction: "ordered" sums over queues in their order; "psum" leaves the order to the
             devices, which needs less memory, and gives other bits on another number of them.
@@ -65,13 +87,36 @@ class Blocks:
             (self.devices,),
             (AXIS,),
             axis_types=(AxisType.Auto,),
-            devices=jax.devices()[: self.devices],
+            devices=self._chosen,
         )
+
+    @property
+    def _chosen(self) -> list[jax.Device]:
+        if not self.spans_processes:
+            return list(jax.local_devices()[: self.devices])
+        each = self.devices // jax.process_count()
+        return [d for of_one in _by_process() for d in of_one[:each]]
+
+    @property
+    def spans_processes(self) -> bool:
+        """Whether this process has only some of the devices."""
+        return self.devices > jax.local_device_count()
 
     @property
     def replicated(self) -> NamedSharding:
         """The sharding of an algorithm's state: a whole copy on every device."""
         return NamedSharding(self._mesh, PartitionSpec())
+
+    def put(self, tree: Any) -> Any:
+        """A whole copy on every device of what this process has whole.
+
+        Args:
+            tree: a pytree of arrays and keys, with the same bits in every process.
+        """
+        here = jax.tree.map(_of_this_process, tree)
+        if not self.spans_processes:
+            return jax.device_put(here, self.replicated)
+        return jax.tree.map(lambda x: _spread(x, self.replicated), here)
 
     def whole(self, x: Any) -> Any:
         """Keeps a value whole on every device.

@@ -7,14 +7,20 @@ diverged, 4 it was interrupted.
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rlbench.errors import RunError, UsageError, nearest
 from rlbench.flags import parse_flags, value_of
-from rlbench.options import RunOptions, resolve
+from rlbench.hosts.team import Alone, join
+from rlbench.options import RunOptions, merge, resolve
 from rlbench.registry import resolve as resolve_name
+
+if TYPE_CHECKING:
+    from rlbench.prepare import Prepared
 
 EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
 COMMANDS = {
@@ -91,27 +97,57 @@ def run_flags(argv: Sequence[str], prog: str) -> RunOptions:
 def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
     """Resolves, runs, summarises; `--algo ALGO --help` also shows the agent's settings."""
     options = run_flags(argv, prog)
-    config = resolve(options)
+    if options.hosts:
+        merge(options)  # what can be told without the others is told before they are waited for
+    team = join(options.hosts, options.host_index, options.quiet)
+    try:
+        return _run(options, shlex.join(["python", "-m", "rlbench.run", *argv]), team)
+    except (RunError, UsageError, KeyboardInterrupt) as error:
+        code = _tell(error)
+        team.leave(code, str(error) or "interrupted")
+        return code
+    except Exception as error:  # ours to mend, and yet the other processes must not wait
+        if team.count > 1:
+            traceback.print_exc()
+            team.leave(EXIT["failed"], f"{type(error).__name__}: {error}")
+        raise
+
+
+def _run(options: RunOptions, command: str, team: Alone) -> int:
+    config = resolve(options, team.start_jax)
+    team.same(config.to_json())
     from rlbench import runner, store
     from rlbench.analysis import summary
     from rlbench.display import Display
     from rlbench.prepare import prepare
 
     path = store.run_path(Path(options.out), config)
-    again = shlex.join(["python", "-m", "rlbench.run", *argv])
-    store.check_writable(path, options.overwrite, again)
+    if team.index:
+        return _take_part(prepare(config), options.quiet, team)
+    store.check_writable(path, options.overwrite, command)
     prepared = prepare(config)
     try:
         with Display(config, options.quiet) as display:
-            record = runner.run(prepared, path, display.update, StopOnSignal())
+            record = runner.run(prepared, path, display.update, StopOnSignal(), team)
     except RunError as error:
-        print(f"{error.details}rlbench: {error}; what there is is in {path}", file=sys.stderr)
-        return 3
+        raise RunError(f"{error}; what there is is in {path}", error.details) from None
     if options.quiet:
         print(path)
     else:
         summary.show(record)
+    team.end(record.status["status"], path)
     return EXIT[record.status["status"]]
+
+
+def _take_part(prepared: "Prepared", quiet: bool, team: Alone) -> int:
+    """The run in a process that does not record it."""
+    from rlbench import runner, store
+
+    runner.drive(prepared, store.NoWriter(), lambda progress: None, StopOnSignal(), team)
+    status, path = team.outcome()
+    if not quiet:
+        print(f"process {team.index} of {team.count}: {status}; process 0 wrote {path}")
+    return EXIT[status]
 
 
 def list_command(argv: Sequence[str]) -> int:
@@ -168,11 +204,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         if command in ELSEWHERE:
             return int(resolve_name(ELSEWHERE[command])(rest, f"{prog} {command}"))
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
-    except UsageError as error:
-        print(f"rlbench: {error}", file=sys.stderr)
-        if error.details:
-            print(error.details, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    except (UsageError, KeyboardInterrupt) as error:
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """Prints what ended a command; its exit status."""
+    if isinstance(error, KeyboardInterrupt):
         print("rlbench: interrupted", file=sys.stderr)
         return 4
+    if isinstance(error, RunError):
+        print(f"{error.details}rlbench: {error}", file=sys.stderr)
+        return 3
+    print(f"rlbench: {error}", file=sys.stderr)
+    if isinstance(error, UsageError) and error.details:
+        print(error.details, file=sys.stderr)
+    return 2

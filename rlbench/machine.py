@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from rlbench.hosts.places import without_names
 from rlbench.installed import usable_cores, versions
 from rlbench.plugins import Plugin
 
@@ -48,7 +49,8 @@ def commit() -> dict[str, Any]:
     return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(changes)}
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's model, as it calls itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -58,8 +60,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def hardware() -> dict[str, Any]:
-    """Devices jax runs on, processor, cores, memory."""
+def hardware(members: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Devices jax runs on, of all processes; processor, cores, memory of this one's machine; and
+    processor and cores of every process, where there are several.
+    """
     import jax
 
     devices = jax.devices()
@@ -67,10 +71,11 @@ def hardware() -> dict[str, Any]:
         "platform": devices[0].platform,
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
-        "processor": _processor(),
+        "processor": processor(),
         "usable_cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": platform.system(),
+        **({"processes": list(members)} if members else {}),
     }
 
 
@@ -84,15 +89,17 @@ def jax_settings() -> dict[str, Any]:
     }
 
 
-def provenance(plugins: Sequence[Plugin] = ()) -> dict[str, Any]:
-    """All of it, with the command line, and what of the run is not ours."""
+def provenance(
+    plugins: Sequence[Plugin] = (), members: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """All of it, with the command line, what of the run is not ours, and its processes."""
     return {
         # Where it is installed is nobody's business, and often holds a user's name.
-        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "argv": [Path(sys.argv[0]).name, *without_names(sys.argv[1:])],
         "versions": versions(),
         "plugins": [plugin.provenance() for plugin in plugins],
         **commit(),
-        "hardware": hardware(),
+        "hardware": hardware(members),
         "jax": jax_settings(),
         "resumed_from": [],
     }

@@ -50,6 +50,7 @@ class Compiled:
         function: Callable[..., Any],
         *args: Any,
         donate: bool = False,
+        out: Any = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         """Traces and compiles.
@@ -58,6 +59,7 @@ class Compiled:
             function: a pure function.
             args: example arguments; later calls must match their shapes and shardings.
             donate: let the first argument's buffers be reused for the result.
+            out: the results' sharding, if XLA is not to choose it.
             options: of XLA's compiler; those of the platform if None.
         """
         self.traces = 0
@@ -66,7 +68,8 @@ class Compiled:
             self.traces += 1
             return function(*values)
 
-        jitted = jax.jit(counted, donate_argnums=(0,) if donate else ())
+        chosen = {} if out is None else {"out_shardings": out}
+        jitted = jax.jit(counted, donate_argnums=(0,) if donate else (), **chosen)
         if options is None:
             options = CPU_OPTIONS if jax.default_backend() == "cpu" else {}
         self._call = jitted.lower(*args).compile(compiler_options=dict(options))
@@ -112,5 +115,5 @@ def peak_resident_bytes() -> int:
 
 def device_peak_bytes() -> int | None:
     """The first device's peak, or None where the backend does not tell (CPU)."""
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     return None if stats is None else int(stats["peak_bytes_in_use"])

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +67,12 @@ class RunOptions:
     device: Annotated[str, _flag("cpu|gpu", "default: a GPU if there is one")] = ""
     """Where to compute."""
     host_devices: Annotated[str, _flag("INT", "default: the environment's")] = ""
-    """CPU devices to split the work over; 1 if a run hangs."""
+    """CPU devices to split the work over, of each process; 1 if a run hangs."""
+    hosts: Annotated[str, _flag("auto|HOST:PORT,HOST,...", "default: this process alone")] = ""
+    """Processes of the run, each started with the same command: auto under srun, mpirun or
+    Kubernetes; otherwise an entry each, and --host-index."""
+    host_index: Annotated[str, _flag("INT", "with --hosts HOST:PORT,HOST,...")] = ""
+    """Which of them this process is, from 0; process 0 listens on the port, and records."""
     reduction: Annotated[str, _flag("ordered|psum", "default: ordered")] = ""
     """How partial sums of an update are added up: ordered gives the same bits on any number of
     devices, psum leaves the order to them."""
@@ -189,12 +194,15 @@ def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, regis
     return given, entry, agent
 
 
-def set_up_jax(given: dict[str, Any], host_devices: int) -> str:
+def set_up_jax(
+    given: dict[str, Any], host_devices: int, start: Callable[[], None] = lambda: None
+) -> str:
     """Chooses the device before jax starts its backends, and turns the compile cache on.
 
     Args:
         given: what `merge` returned; `host_devices` is filled in.
         host_devices: CPU devices to use unless told otherwise, and if there are as many cores.
+        start: joins other processes' devices; called just before the backends start.
 
     Returns:
         "cpu" or "gpu".
@@ -217,6 +225,7 @@ def set_up_jax(given: dict[str, Any], host_devices: int) -> str:
             jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     if given.get("device") == "cpu":
         jax.config.update("jax_platforms", "cpu")
+    start()
     found = "cpu" if jax.default_backend() == "cpu" else "gpu"
     if given.get("device") == "gpu" and found == "cpu":
         raise UsageError("--device gpu was asked for, but jax finds no GPU here; use --device cpu")
@@ -236,14 +245,18 @@ def check_device(entry: registry.EnvEntry, device: str) -> None:
         )
 
 
-def resolve(options: RunOptions) -> RunConfig:
+def resolve(options: RunOptions, start: Callable[[], None] = lambda: None) -> RunConfig:
     """The complete configuration; imports jax.
+
+    Args:
+        options: the flags.
+        start: as of `set_up_jax`.
 
     Raises:
         UsageError: anything asked for is wrong.
     """
     given, entry, agent = merge(options)
-    device = given["device"] = set_up_jax(given, entry.host_devices)
+    device = given["device"] = set_up_jax(given, entry.host_devices, start)
     check_device(entry, device)
     from rlbench import contract
 

@@ -42,9 +42,9 @@ class Prepared:
 
 
 def task_of(config: RunConfig, env: AnyEnv) -> Task:
-    """Where the algorithm learns, on as many devices as there are."""
+    """Where the algorithm learns, on as many devices as there are, those of other processes too."""
     cpu = config.device == "cpu"
-    used = min(config.host_devices if cpu else 1, len(jax.devices()))
+    used = min(config.host_devices if cpu else 1, jax.local_device_count()) * jax.process_count()
     blocks = Blocks(
         config.block_lanes,
         used,

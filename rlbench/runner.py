@@ -4,10 +4,10 @@ Compile ahead of time, evaluate, then update until the budget is reached, evalua
 fractions of it. The clock of training runs during updates only.
 """
 
-import os
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +21,12 @@ from rlbench.algorithm import AnyAlgorithm, Task, evaluate
 from rlbench.audit import miscount
 from rlbench.blocks import Blocks
 from rlbench.errors import RunError, UsageError
+from rlbench.hosts.team import Alone
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
 from rlbench.seeding import evaluation_keys, run_streams
 from rlbench.state import state_arrays, state_hash
-from rlbench.watchdog import Watchdog
+from rlbench.watchdog import Watchdog, end_as_stalled
 
 EVAL_LANES = 32
 """Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
@@ -54,6 +55,7 @@ class Run:
         writer: store.RunWriter,
         on_progress: Callable[[Progress], None],
         stopped: Callable[[], bool],
+        team: Alone,
     ) -> None:
         """Takes what was prepared; nothing is compiled yet."""
         self.config, self.algorithm, self.task = (
@@ -62,7 +64,8 @@ class Run:
             prepared.task,
         )
         self.audit, self.most = prepared.audit, self.algorithm.env_steps_per_update(self.task)
-        self.writer, self.on_progress, self.stopped = writer, on_progress, stopped
+        self.writer, self.on_progress = writer, on_progress
+        self._signalled, self.team, self._agreed = stopped, team, False
         self.clocks = meter.Clocks()
         self.counts = dict.fromkeys(
             ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"), 0
@@ -73,21 +76,29 @@ class Run:
     def compile(self) -> None:
         """Makes the first state, and compiles update and evaluation."""
         self._tell("compiling")
-        here = self.task.blocks.replicated
+        blocks = self.task.blocks
+        everywhere = blocks.replicated if blocks.spans_processes else None
         with self.clocks.running("setup"):
             initial = self.algorithm.init(self.task, run_streams(self.config.seed))
-            self.state = jax.device_put(initial, here)
-            keys = jax.device_put(evaluation_keys(self.config.eval_episodes), here)
+            self.state = blocks.put(initial)
+            keys = blocks.put(evaluation_keys(self.config.eval_episodes))
         with self.clocks.running("compile"):
             update = update_function(self.algorithm, self.task)
-            self._update = meter.Compiled(update, self.state, donate=True)
-        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, self.task.blocks.devices))
+            self._update = meter.Compiled(update, self.state, donate=True, out=everywhere)
+        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, blocks.devices))
         with self.clocks.running("eval_compile"):
             play = meter.Compiled(
-                lambda state, keys: evaluate(self.algorithm, calm, state, keys), self.state, keys
+                lambda state, keys: evaluate(self.algorithm, calm, state, keys),
+                self.state,
+                keys,
+                out=everywhere,
             )
         self._evaluate = lambda: play(self.state, keys)
         self._rss_after_compile = meter.resident_bytes()
+
+    def stopped(self) -> bool:
+        """Whether to end here; decided once an update where several processes must agree."""
+        return self._signalled() if self.team.count == 1 else self._agreed
 
     def fraction(self) -> float:
         """How much of the budget is spent: the nearer of the two limits."""
@@ -170,6 +181,8 @@ class Run:
         """One timed update; its metrics, and what is wrong with its counts."""
         with self.clocks.running("train"):
             self.state, metrics = self._update(self.state)
+            wish = self.team.hear(self.team.count > 1 and self._signalled())
+        self._agreed, self.clocks.seconds["train"] = self.team.tell(wish, self.clocks["train"])
         self.counts["updates"] += 1
         simulated, live = (
             int(np.asarray(metrics.pop(name)).sum(dtype=np.int64)) for name in contract.COUNTS
@@ -217,17 +230,12 @@ class Run:
         )
 
 
-STALLED = (
-    "no progress and no processor time for a minute: XLA's thread pool is probably deadlocked; "
-    "run again with --host-devices 1"
-)
-
-
 def run(
     prepared: Prepared,
     path: Path,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
+    team: Alone | None = None,
 ) -> store.RunRecord:
     """Runs what was prepared and records it in `path`.
 
@@ -236,6 +244,7 @@ def run(
         path: the run directory, replaced if it exists.
         on_progress: called at every change.
         stopped: asked after every update whether to end here.
+        team: this process and the others of the run, if there are any.
 
     Returns:
         The run directory, read back.
@@ -243,21 +252,35 @@ def run(
     Raises:
         RunError: an exception ended it, which the run directory's status tells.
     """
-    writer = store.RunWriter(path, prepared.config, machine.provenance(prepared.plugins))
-    current = Run(prepared, writer, on_progress, stopped)
+    team = team or Alone()
+    provenance = machine.provenance(prepared.plugins, team.members)
+    writer = store.RunWriter(path, prepared.config, provenance)
+    drive(prepared, writer, on_progress, stopped, team)
+    return store.read_run(path)
 
-    def stalled() -> None:
-        writer.status("failed", STALLED)
-        os.write(2, f"rlbench: {STALLED}\n".encode())
-        os._exit(3)  # the main thread cannot be interrupted inside XLA
 
+def drive(
+    prepared: Prepared,
+    writer: store.RunWriter,
+    on_progress: Callable[[Progress], None],
+    stopped: Callable[[], bool],
+    team: Alone,
+) -> None:
+    """The run itself, as every process of it does it; for arguments and errors see `run`."""
+    current = Run(prepared, writer, on_progress, stopped, team)
+    team.when_ended(writer.status)
+
+    # On an accelerator an idle processor is what one hopes for; another process is waited for idly.
+    watched = prepared.config.device == "cpu" and team.count == 1
     try:
         current.compile()
-        # On an accelerator an idle processor is what one hopes for.
-        with Watchdog(stalled) if prepared.config.device == "cpu" else nullcontext():
+        team.same({})
+        with Watchdog(partial(end_as_stalled, writer.status)) if watched else nullcontext():
             status, reason = current.audited(*current.train())
+        team.over()
         current.finish(status, reason)
     except BaseException as error:
+        team.explain(error)
         interrupted = isinstance(error, KeyboardInterrupt)
         told = f"{type(error).__name__}: {error}"
         writer.close()
@@ -267,4 +290,3 @@ def run(
         others = ", ".join(map(str, prepared.plugins))
         where = f" (with {others})" if others else ""
         raise RunError(f"the run failed{where}: {told}", traceback.format_exc()) from error
-    return store.read_run(path)

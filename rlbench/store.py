@@ -148,6 +148,25 @@ class RunWriter:
             self._metrics.close()
 
 
+class NoWriter(RunWriter):
+    """What a process has that takes part in a run which another one records."""
+
+    def __init__(self) -> None:
+        """Writes nothing."""
+
+    def row(self, kind: str, **values: Any) -> None:
+        """Does nothing."""
+
+    def status(self, status: str, reason: str = "", **totals: Any) -> None:
+        """Does nothing."""
+
+    def file(self, name: str, data: bytes) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """What a run directory holds.

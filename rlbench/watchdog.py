@@ -5,6 +5,7 @@ XLA's thread pool can deadlock when one process drives several host devices thro
 that waits on a compiled call and uses no processor time is hanging; slow programs are not.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,17 @@ from types import TracebackType
 TICK_SECONDS = 5.0
 IDLE_TICKS = 12
 IDLE_SHARE = 0.01
+STALLED = (
+    "no progress and no processor time for a minute: XLA's thread pool is probably deadlocked; "
+    "run again with --host-devices 1"
+)
+
+
+def end_as_stalled(record: Callable[[str, str], None]) -> None:
+    """Records (status, reason) and ends the process: inside XLA nothing can be interrupted."""
+    record("failed", STALLED)
+    os.write(2, f"rlbench: {STALLED}\n".encode())
+    os._exit(3)
 
 
 class Watchdog:

@@ -13,6 +13,7 @@ def tasks(root, **options):
     return compare(find_runs([root]).runs, **options).tasks
 
 
+MEMBER = {"processor": HARDWARE["processor"], "usable_cores": HARDWARE["usable_cores"]}
 DIFFERENCES = {
     "budget": {"budget": 2_000},
     "budget in seconds": {"budget_seconds": 9.0},
@@ -22,6 +23,7 @@ DIFFERENCES = {
     "backend": {"env": "brax/ant@positional"},
     "devices": {"hardware": {**HARDWARE, "device_count": 1}},
     "processor": {"hardware": {**HARDWARE, "processor": "Another CPU"}},
+    "processes": {"hardware": {**HARDWARE, "processes": [MEMBER, MEMBER]}},
     "hardware not recorded": {"hardware": None},
 }
 
@@ -44,6 +46,15 @@ def test_runs_that_differ_in_nothing_of_this_are_one_task(tmp_path):
     make_run(tmp_path, "ppo", suite="another", settings={"num_envs": 8})
     (task,) = tasks(tmp_path)
     assert task.label == "gymnax/CartPole-v1" and list(task.entries) == ["eggroll", "ppo"]
+
+
+def test_the_machine_of_every_process_counts_and_not_their_order(tmp_path):
+    other = {"processor": "Another CPU", "usable_cores": 8}
+    for i, processes in enumerate([[MEMBER, other], [other, MEMBER], [MEMBER, MEMBER]]):
+        make_run(tmp_path / str(i), f"agent{i}", hardware={**HARDWARE, "processes": processes})
+    apart = {tuple(task.entries): task.label for task in tasks(tmp_path)}
+    assert set(apart) == {("agent0", "agent1"), ("agent2",)}
+    assert "2 processes, also on Another CPU with 8 cores" in apart["agent0", "agent1"]
 
 
 def test_hardware_alone_can_be_mixed_and_is_marked(tmp_path):
