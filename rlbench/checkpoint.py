@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from rlbench import store
-from rlbench.state import Arrays
 
+Arrays = dict[str, np.ndarray[Any, Any]]
 FOLDER = "checkpoints"
 KEEP = 2
 
@@ -123,7 +124,7 @@ class Checkpoints:
         told: list[str] = []
         for step in sorted(self._steps(), reverse=True):
             try:
-                return self._read(step), told
+                return self.read(step), told
             except DamagedError as error:
                 told.append(f"checkpoint {step} is damaged ({error}) and was set aside")
                 self._set_aside(step)
@@ -134,7 +135,12 @@ class Checkpoints:
             return []
         return [int(p.name) for p in self._folder.iterdir() if p.name.isdecimal() and p.is_dir()]
 
-    def _read(self, step: int) -> Checkpoint:
+    def read(self, step: int) -> Checkpoint:
+        """One of them.
+
+        Raises:
+            DamagedError: it is not what was written, or is not there.
+        """
         import orbax.checkpoint as ocp
 
         content = self._sound(step)
@@ -169,6 +175,11 @@ class Checkpoints:
         os.replace(self._folder / str(step), aside / name)
         if self._seal(step).exists():
             os.replace(self._seal(step), aside / f"{name}.json")
+
+    def remove(self) -> None:
+        """Removes them: the run has ended, and its last state is in its record."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Lets the files go."""

@@ -9,22 +9,26 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from rlbench.errors import RunError, UsageError, nearest
-from rlbench.flags import parse_flags, value_of
+from rlbench.flags import flag, number, parse_flags, size, value_of
 from rlbench.hosts.team import Alone, join
 from rlbench.options import RunOptions, merge, resolve
 from rlbench.registry import resolve as resolve_name
 
 if TYPE_CHECKING:
-    from rlbench.prepare import Prepared
+    from rlbench.runner import Care
 
-EXIT = {"ok": 0, "failed": 3, "diverged": 3, "interrupted": 4}
+EXIT = {"ok": 0, "failed": 3, "diverged": 3, "skipped": 3, "interrupted": 4}
 COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
+    "resume": "resume RUN: go on with a run that was not finished",
     "list": "list envs | agents",
     "show": "show RUN: one run directory in the terminal",
     "sweep": "sweep FILE: many runs: resumable, on one machine or several",
@@ -113,7 +117,8 @@ def run_command(argv: Sequence[str], prog: str = "rlbench run") -> int:
         raise
 
 
-def _run(options: RunOptions, command: str, team: Alone) -> int:
+def _run(options: RunOptions, command: str, team: Alone, path: Path | None = None) -> int:
+    """The run, in the directory that its configuration says unless another is given."""
     config = resolve(options, team.start_jax)
     team.same(config.to_json())
     from rlbench import runner, store
@@ -121,33 +126,68 @@ def _run(options: RunOptions, command: str, team: Alone) -> int:
     from rlbench.display import Display
     from rlbench.prepare import prepare
 
-    path = store.run_path(Path(options.out), config)
+    path, care = path or store.run_path(Path(options.out), config), _care(options)
     if team.index:
-        return _take_part(prepare(config), options.quiet, team)
-    store.check_writable(path, options.overwrite, command)
+        prepared = prepare(config)
+        runner.take_part(prepared, path, StopOnSignal(), team, care)
+        return _took_part(options.quiet, team)
+    store.check_writable(path, options.overwrite or options.resume, command)
     prepared = prepare(config)
     try:
         with Display(config, options.quiet) as display:
-            record = runner.run(prepared, path, display.update, StopOnSignal(), team)
+            record = runner.run(prepared, path, display.update, StopOnSignal(), team, care)
     except RunError as error:
         raise RunError(f"{error}; what there is is in {path}", error.details) from None
+    status = record.status["status"]
+    if status == "skipped":
+        print(f"rlbench: not begun: {record.status['reason']}", file=sys.stderr)
     if options.quiet:
         print(path)
-    else:
+    elif status != "skipped":
         summary.show(record)
-    team.end(record.status["status"], path)
-    return EXIT[record.status["status"]]
+    team.end(status, path)
+    return EXIT[status]
 
 
-def _take_part(prepared: "Prepared", quiet: bool, team: Alone) -> int:
-    """The run in a process that does not record it."""
-    from rlbench import runner, store
+def _care(options: RunOptions) -> "Care":
+    from rlbench.runner import CHECKPOINT_SECONDS, Care
 
-    runner.drive(prepared, store.NoWriter(), lambda progress: None, StopOnSignal(), team)
+    every, limit = options.checkpoint_seconds, options.max_memory
+    seconds = number(every, "--checkpoint-seconds") if every else CHECKPOINT_SECONDS
+    if not seconds >= 0:
+        raise UsageError(f"--checkpoint-seconds must not be negative, as {every} is")
+    most = size(limit, "--max-memory") if limit else None
+    return Care(options.resume, options.overwrite, seconds, most)
+
+
+def _took_part(quiet: bool, team: Alone) -> int:
     status, path = team.outcome()
     if not quiet:
         print(f"process {team.index} of {team.count}: {status}; process 0 wrote {path}")
     return EXIT[status]
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    """Go on with a run that was not finished, from its last checkpoint, to the same bits."""
+
+    run: Annotated[str, tyro.conf.Positional, flag("RUN", "required")] = ""
+    """The run directory."""
+    quiet: Annotated[bool, flag("", "")] = False
+    """Print nothing but the path of the run directory."""
+
+
+def resume_command(argv: Sequence[str], prog: str) -> int:
+    """`resume RUN`."""
+    given = parse_flags(ResumeOptions, argv, prog)
+    if not given.run:
+        raise UsageError("say which run directory: `rlbench resume RUN`")
+    from rlbench import store
+
+    path = Path(given.run)
+    store.read_run(path)
+    options = RunOptions(config=str(path / "config.json"), resume=True, quiet=given.quiet)
+    return _run(options, f"rlbench resume {given.run}", Alone(), path)
 
 
 def list_command(argv: Sequence[str]) -> int:
@@ -193,6 +233,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         command, rest = arguments[0], arguments[1:]
         if command == "run":
             return run_command(rest, f"{prog} run")
+        if command == "resume":
+            return resume_command(rest, f"{prog} resume")
         if command == "list":
             return list_command(rest)
         if command == "show":
@@ -204,7 +246,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         if command in ELSEWHERE:
             return int(resolve_name(ELSEWHERE[command])(rest, f"{prog} {command}"))
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
-    except (UsageError, KeyboardInterrupt) as error:
+    except (RunError, UsageError, KeyboardInterrupt) as error:
         return _tell(error)
 
 

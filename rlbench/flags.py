@@ -1,6 +1,7 @@
 """A command's flags, from the dataclass that lists them. Imports no jax."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -73,3 +74,19 @@ def whole(text: str, flag: str) -> int:
     if not value.is_integer():  # false for nan and infinities too
         raise UsageError(f"{flag} must be a whole number such as 2e6, not {text!r}")
     return int(value)
+
+
+def size(text: str, flag: str) -> int:
+    """Bytes as people write them: 8GiB, 500MB, 2e9.
+
+    Raises:
+        UsageError: it is no such size.
+    """
+    found = re.fullmatch(r"([0-9.eE+_]+)\s*(?:([kKMGT])(i?)B?|B)?", text.strip())
+    if not found:
+        raise UsageError(f"{flag} must be a size such as 8GiB, not {text!r}")
+    power = " KMGT".index((found[2] or " ").upper())
+    bytes_ = number(found[1], flag) * (1024 if found[3] else 1000) ** power
+    if not 1 <= bytes_ < 1 << 60:
+        raise UsageError(f"{flag} must be a size such as 8GiB, not {text!r}")
+    return int(bytes_)

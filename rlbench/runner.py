@@ -1,233 +1,41 @@
-"""The run: one loop that owns budget, clocks, evaluation and records, for every algorithm.
+"""A run from its start, or from its last checkpoint, to its record."""
 
-Compile ahead of time, evaluate, then update until the budget is reached, evaluating at equal
-fractions of it. The clock of training runs during updates only.
-"""
-
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from safetensors.numpy import save
-
-from rlbench import contract, machine, meter, store
-from rlbench.algorithm import AnyAlgorithm, Task, evaluate
-from rlbench.audit import miscount
-from rlbench.blocks import Blocks
+from rlbench import machine, resuming, store
+from rlbench.checkpoint import Checkpoint, Checkpoints
 from rlbench.errors import RunError, UsageError
 from rlbench.hosts.team import Alone
+from rlbench.loop import Run
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
-from rlbench.seeding import evaluation_keys, run_streams
-from rlbench.state import state_arrays, state_hash
 from rlbench.watchdog import Watchdog, end_as_stalled
 
-EVAL_LANES = 32
-"""Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
-ROW_SECONDS = 2.0
-"""Training seconds that one row of update metrics covers, at least."""
+CHECKPOINT_SECONDS = 60.0
 
 
-def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]:
-    """One update of any algorithm, with a check that its state stayed finite."""
+@dataclass(frozen=True)
+class Care:
+    """What is done so that a run does no harm and is not lost; no matter of its results.
 
-    def update(state: Any) -> Any:
-        state, metrics = algorithm.step(task, state)
-        numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in numbers] or [True]))
-        return state, metrics | {"finite": finite}
+    Attributes:
+        resume: go on with what is in the run directory.
+        overwrite: replace it; if it is also to be resumed, only if that cannot be.
+        checkpoint_seconds: least time between two checkpoints.
+        max_memory: bytes that the process may need; None for no limit.
+    """
 
-    return update
-
-
-class Run:
-    """One run in progress."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        writer: store.RunWriter,
-        on_progress: Callable[[Progress], None],
-        stopped: Callable[[], bool],
-        team: Alone,
-    ) -> None:
-        """Takes what was prepared; nothing is compiled yet."""
-        self.config, self.algorithm, self.task = (
-            prepared.config,
-            prepared.algorithm,
-            prepared.task,
-        )
-        self.audit, self.most = prepared.audit, self.algorithm.env_steps_per_update(self.task)
-        self.writer, self.on_progress = writer, on_progress
-        self._signalled, self.team, self._agreed = stopped, team, False
-        self.clocks = meter.Clocks()
-        self.counts = dict.fromkeys(
-            ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"), 0
-        )
-        self.last_return: float | None = None
-        self._written = 0.0
-
-    def compile(self) -> None:
-        """Makes the first state, and compiles update and evaluation."""
-        self._tell("compiling")
-        blocks = self.task.blocks
-        everywhere = blocks.replicated if blocks.spans_processes else None
-        with self.clocks.running("setup"):
-            initial = self.algorithm.init(self.task, run_streams(self.config.seed))
-            self.state = blocks.put(initial)
-            keys = blocks.put(evaluation_keys(self.config.eval_episodes))
-        with self.clocks.running("compile"):
-            update = update_function(self.algorithm, self.task)
-            self._update = meter.Compiled(update, self.state, donate=True, out=everywhere)
-        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, blocks.devices))
-        with self.clocks.running("eval_compile"):
-            play = meter.Compiled(
-                lambda state, keys: evaluate(self.algorithm, calm, state, keys),
-                self.state,
-                keys,
-                out=everywhere,
-            )
-        self._evaluate = lambda: play(self.state, keys)
-        self._rss_after_compile = meter.resident_bytes()
-
-    def stopped(self) -> bool:
-        """Whether to end here; decided once an update where several processes must agree."""
-        return self._signalled() if self.team.count == 1 else self._agreed
-
-    def fraction(self) -> float:
-        """How much of the budget is spent: the nearer of the two limits."""
-        steps, seconds = self.config.budget_env_steps, self.config.budget_seconds
-        return max(
-            self.counts["simulated_env_steps"] / steps if steps else 0.0,
-            self.clocks["train"] / seconds if seconds else 0.0,
-        )
-
-    def _tell(self, phase: Literal["compiling", "evaluating", "training"]) -> None:
-        steps = self.counts["simulated_env_steps"]
-        self.on_progress(
-            Progress(phase, self.fraction(), steps, self.clocks["train"], self.last_return)
-        )
-
-    def evaluate(self) -> str:
-        """Plays the evaluation's episodes with the policy of this moment, and records them.
-
-        Returns:
-            What is wrong with the returns; empty if nothing is.
-        """
-        self._tell("evaluating")
-        with self.clocks.running("eval"):
-            episodes = self._evaluate()
-            returns = np.asarray(episodes.returns).tolist()
-        self.counts["eval_env_steps"] += int(np.asarray(episodes.simulated).sum(dtype=np.int64))
-        self.last_return = float(np.mean(returns))
-        self.writer.row(
-            "evaluation",
-            **self._totals(),
-            return_mean=self.last_return,
-            return_std=float(np.std(returns)),
-            returns=returns,
-            lengths=np.asarray(episodes.lengths).tolist(),
-        )
-        lost = len(returns) - int(np.isfinite(returns).sum())
-        return f"{lost} of {len(returns)} returns of an evaluation are not finite" if lost else ""
-
-    def train(self) -> tuple[str, str]:
-        """Updates until the budget is reached, with evaluations on the way.
-
-        Returns:
-            (status, reason).
-        """
-        due, every = 1, self.config.evaluations
-        if wrong := self.evaluate():
-            return "diverged", wrong
-        while self.fraction() < 1.0:
-            metrics, wrong = self.update()
-            if wrong:
-                return "failed", wrong
-            if not metrics.pop("finite"):
-                self._write_metrics(metrics)
-                reason = f"the state became NaN or infinite in update {self.counts['updates']}"
-                return "diverged", reason
-            last = self.stopped() or self.fraction() >= 1.0
-            reached = self.fraction() * every >= due
-            if last or reached or self.clocks["train"] - self._written >= ROW_SECONDS:
-                self._write_metrics(metrics)
-            if last or reached:
-                if wrong := self.evaluate():
-                    return "diverged", wrong
-                due = int(self.fraction() * every) + 1
-            if self.stopped():
-                return "interrupted", "stopped by a signal"
-            self._tell("training")
-        return "ok", ""
-
-    def audited(self, status: str, reason: str) -> tuple[str, str]:
-        """The outcome, unless one more update of somebody's code miscounts its steps now."""
-        if self.audit is None or status != "ok":
-            return status, reason
-        try:
-            self.audit(self.state)
-        except UsageError as error:
-            return "failed", f"after the last update: {error}"
-        return status, reason
-
-    def update(self) -> tuple[dict[str, Any], str]:
-        """One timed update; its metrics, and what is wrong with its counts."""
-        with self.clocks.running("train"):
-            self.state, metrics = self._update(self.state)
-            wish = self.team.hear(self.team.count > 1 and self._signalled())
-        self._agreed, self.clocks.seconds["train"] = self.team.tell(wish, self.clocks["train"])
-        self.counts["updates"] += 1
-        simulated, live = (
-            int(np.asarray(metrics.pop(name)).sum(dtype=np.int64)) for name in contract.COUNTS
-        )
-        self.counts["simulated_env_steps"] += simulated
-        self.counts["live_env_steps"] += live
-        wrong = miscount(simulated, live, self.most)
-        told = f"update {self.counts['updates']} of {self.config.algo} {wrong}" if wrong else ""
-        return {k: v.item() for k, v in metrics.items()}, told
-
-    def _write_metrics(self, metrics: dict[str, Any]) -> None:
-        self._written = self.clocks["train"]
-        self.writer.row("updates", **self._totals(), **metrics)
-
-    def _totals(self) -> dict[str, Any]:
-        return {
-            **self.counts,
-            "train_seconds": self.clocks["train"],
-            "eval_seconds": self.clocks["eval"],
-        }
-
-    def finish(self, status: str, reason: str) -> None:
-        """Writes the final state and the totals."""
-        arrays = state_arrays(self.state)
-        self.writer.file("policy.safetensors", save(arrays))
-        steps = self.config.budget_env_steps
-        overshoot = max(0, self.counts["simulated_env_steps"] - steps) if steps else None
-        self.writer.close()
-        self.writer.status(
-            status,
-            reason,
-            **self._totals(),
-            compile_seconds=self.clocks["compile"],
-            eval_compile_seconds=self.clocks["eval_compile"],
-            setup_seconds=self.clocks["setup"],
-            overshoot_env_steps=overshoot,
-            return_mean=self.last_return,
-            state_sha256=state_hash(arrays),
-            memory={
-                "update_buffer_bytes": self._update.buffer_bytes(),
-                "device_peak_bytes": meter.device_peak_bytes(),
-                "rss_after_compile_bytes": self._rss_after_compile,
-                "peak_rss_bytes": meter.peak_resident_bytes(),
-            },
-        )
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    max_memory: int | None = None
 
 
 def run(
@@ -236,44 +44,84 @@ def run(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
     team: Alone | None = None,
+    care: Care | None = None,
 ) -> store.RunRecord:
     """Runs what was prepared and records it in `path`.
 
     Args:
         prepared: from `prepare`.
-        path: the run directory, replaced if it exists.
+        path: the run directory, replaced if it exists, unless it is resumed.
         on_progress: called at every change.
         stopped: asked after every update whether to end here.
         team: this process and the others of the run, if there are any.
+        care: checkpoints and limits.
 
     Returns:
         The run directory, read back.
 
     Raises:
         RunError: an exception ended it, which the run directory's status tells.
+        UsageError: the run cannot be resumed; nothing was changed.
     """
-    team = team or Alone()
+    team, care = team or Alone(), care or Care()
     provenance = machine.provenance(prepared.plugins, team.members)
-    writer = store.RunWriter(path, prepared.config, provenance)
-    drive(prepared, writer, on_progress, stopped, team)
+    checkpoints, found = Checkpoints(path), None
+    if care.resume and path.exists():
+        found = _resumable(path, prepared, provenance, checkpoints, care)
+    team.share(found.step if found else None)
+    if found:
+        writer = resuming.reopen(path, found, provenance)
+    else:
+        writer = store.RunWriter(path, prepared.config, provenance)
+    drive(Run(prepared, writer, on_progress, stopped, team, checkpoints), found, care)
     return store.read_run(path)
 
 
-def drive(
+def _resumable(
+    path: Path,
     prepared: Prepared,
-    writer: store.RunWriter,
-    on_progress: Callable[[Progress], None],
-    stopped: Callable[[], bool],
-    team: Alone,
-) -> None:
-    """The run itself, as every process of it does it; for arguments and errors see `run`."""
-    current = Run(prepared, writer, on_progress, stopped, team)
-    team.when_ended(writer.status)
+    provenance: dict[str, Any],
+    checkpoints: Checkpoints,
+    care: Care,
+) -> Checkpoint | None:
+    """The checkpoint to go on from; None to run anew."""
+    try:
+        resuming.check(path, prepared.config, provenance)
+        found, notes = checkpoints.restore()
+    except UsageError as error:
+        if not care.overwrite:
+            raise
+        found, notes = None, [str(error)]
+    if found is None:
+        notes.append(f"{path} has no checkpoint to go on from and is run anew")
+    for note in notes:
+        print(f"rlbench: {note}", file=sys.stderr)
+    return found
 
+
+def take_part(
+    prepared: Prepared, path: Path, stopped: Callable[[], bool], team: Alone, care: Care
+) -> None:
+    """The run in a process that does not record it; for the rest see `run`.
+
+    Raises:
+        RunError: the checkpoint that process 0 goes on from cannot be read here.
+    """
+    step = team.share(None)
+    found = None if step is None else resuming.read(path, int(step), team.index)
+    drive(Run(prepared, store.NoWriter(), lambda told: None, stopped, team, None), found, care)
+
+
+def drive(current: Run, found: Checkpoint | None, care: Care) -> None:
+    """The run itself, as every process of it does it."""
+    prepared, writer, team = current.prepared, current.writer, current.team
+    team.when_ended(writer.status)
     # On an accelerator an idle processor is what one hopes for; another process is waited for idly.
     watched = prepared.config.device == "cpu" and team.count == 1
     try:
-        current.compile()
+        current.compile(found, care.checkpoint_seconds)
+        if told := team.share(current.too_large(care.max_memory)):
+            return current.skip(told)
         team.same({})
         with Watchdog(partial(end_as_stalled, writer.status)) if watched else nullcontext():
             status, reason = current.audited(*current.train())

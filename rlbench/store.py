@@ -1,7 +1,7 @@
 """Run directories: written append-only and by atomic replacement, read without jax.
 
     <out>/<suite>/<env>/<algo>-<config hash>/seed-0003/
-      config.json  provenance.json  status.json  metrics.jsonl  policy.safetensors
+      config.json  provenance.json  status.json  metrics.jsonl  policy.safetensors  checkpoints/
 
 `results/README.md` documents every field. A torn last line of metrics.jsonl (no newline) is cut by
 the reader; NaN and infinities are written as null, and the row says `"nonfinite": true`.
@@ -121,6 +121,37 @@ class RunWriter:
         self.status("running")
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
 
+    @classmethod
+    def resume(
+        cls, path: Path, provenance: dict[str, Any], metrics_bytes: int, started: str
+    ) -> "RunWriter":
+        """Takes up a run directory where a checkpoint left it.
+
+        Args:
+            path: the directory.
+            provenance: its own, and who goes on with it.
+            metrics_bytes: how much of metrics.jsonl there was; what is after that is cut.
+            started: when the run was begun.
+
+        Raises:
+            UsageError: it cannot be written, or metrics.jsonl is shorter.
+        """
+        writer = cls.__new__(cls)
+        writer.path, writer._started = path, started
+        try:
+            with (path / "metrics.jsonl").open("r+b") as metrics:
+                if metrics.seek(0, os.SEEK_END) < metrics_bytes:
+                    raise UsageError(
+                        f"{path} is damaged: metrics.jsonl is shorter than at its last checkpoint"
+                    )
+                metrics.truncate(metrics_bytes)
+            writer._json("provenance.json", provenance)
+            writer.status("running")
+            writer._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+        return writer
+
     def _json(self, name: str, content: dict[str, Any]) -> None:
         replace_file(self.path / name, (to_json(content, indent=2) + "\n").encode())
 
@@ -136,6 +167,12 @@ class RunWriter:
         content = {"status": status, "reason": reason, "started": self._started, **ended, **totals}
         self._json("status.json", content)
 
+    def sync(self) -> int:
+        """Makes the metrics durable; their length in bytes."""
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        return os.fstat(self._metrics.fileno()).st_size
+
     def file(self, name: str, data: bytes) -> None:
         """Writes another file of the run."""
         replace_file(self.path / name, data)
@@ -143,8 +180,7 @@ class RunWriter:
     def close(self) -> None:
         """Makes the metrics durable."""
         if not self._metrics.closed:
-            self._metrics.flush()
-            os.fsync(self._metrics.fileno())
+            self.sync()
             self._metrics.close()
 
 

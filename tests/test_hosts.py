@@ -121,11 +121,38 @@ def test_a_killed_process_ends_the_other_with_a_sentence(lost, tmp_path):
     assert statuses[left] == 3
     sentence = f"process {lost} of 2 was lost: its connection closed"
     last = err[left].splitlines()[-1]
-    assert last == f"rlbench: {sentence}; start all processes again"
+    assert last == f"rlbench: {sentence}; start all processes again, with --resume"
     assert "Traceback" not in err[left] and "coordination" not in err[left]
     if lost:
         assert pair.record.status["status"] == "failed"
         assert pair.record.status["reason"] == sentence
+
+
+def test_a_run_that_lost_a_process_goes_on_to_the_same_bits(tmp_path):
+    common = ["--out", str(tmp_path / "0")]  # a disk that both see
+    argv = [*EGGROLL, "--budget", "6e5", "--checkpoint-seconds", "0"]
+    pair = Pair(tmp_path, *argv, extra=(common, common))
+    while not list(tmp_path.glob("0/adhoc/*/*/*/checkpoints/*.json")):
+        time.sleep(0.05)
+    pair.processes[1].kill()
+    statuses, _, err = pair.end(timeout=LOST_SECONDS)
+    assert statuses[0] == 3, err
+    statuses, _, err = Pair(tmp_path, *argv, "--resume", extra=(common, common)).end()
+    assert statuses == [0, 0], err
+    (entry,) = pair.record.provenance["resumed_from"]
+    assert entry["updates"] > 0
+    alone = subprocess.run(
+        [*RUN, *argv, "--quiet", "--out", str(tmp_path / "alone")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    single = read_run(Path(alone.stdout.strip()))
+    assert pair.record.status["state_sha256"] == single.status["state_sha256"]
+    assert [r["returns"] for r in pair.record.evaluations] == [
+        r["returns"] for r in single.evaluations
+    ]
 
 
 def test_a_signal_to_one_process_ends_the_run_in_both(tmp_path):

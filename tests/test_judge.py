@@ -19,7 +19,7 @@ from rlbench.comparison import interval_of_difference, sample
 from rlbench.export import export_run, restore_run
 from rlbench.exported import read_export
 from rlbench.judge import hear
-from rlbench.runner import EVAL_LANES
+from rlbench.loop import EVAL_LANES
 from rlbench.seeding import evaluation_keys
 from rlbench.state import state_arrays, state_hash
 from rlbench.store import read_run

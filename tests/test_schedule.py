@@ -19,10 +19,10 @@ from rlbench.agents.eggroll import Eggroll
 from rlbench.agents.open_es import OpenES
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
+from rlbench.loop import update_function
 from rlbench.meter import Compiled
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
-from rlbench.runner import update_function
 from rlbench.seeding import run_streams
 from rlbench.store import read_run
 from tests.toy_envs import Drift

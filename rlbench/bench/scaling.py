@@ -9,8 +9,8 @@ import numpy as np
 from rlbench import meter
 from rlbench.bench import setup
 from rlbench.bench.timing import interleaved
+from rlbench.loop import update_function
 from rlbench.prepare import Prepared
-from rlbench.runner import update_function
 from rlbench.seeding import run_streams
 
 

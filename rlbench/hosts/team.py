@@ -49,6 +49,10 @@ class Alone:
             UsageError: somebody's differs; says where.
         """
 
+    def share(self, value: Any) -> Any:
+        """Process 0's value, which is plain data, in all of them."""
+        return value
+
     def hear(self, stopped: bool) -> bool:
         """Waits for the others; in process 0, whether any process wants to stop."""
         return stopped
@@ -122,6 +126,14 @@ class Team(Alone):
                 raise UsageError(f"process {index} was started with another command: {told}")
         for line in self._lines.values():
             line.send({"same": True})
+
+    def share(self, value: Any) -> Any:
+        """As `Alone` says."""
+        if self.index:
+            return self._lines[0].receive()["share"]
+        for line in self._lines.values():
+            line.send({"share": value})
+        return value
 
     def hear(self, stopped: bool) -> bool:
         """As `Alone` says."""
@@ -199,7 +211,7 @@ class Team(Alone):
             self._say_gone(why, code)
             self._record("interrupted" if code == INTERRUPTED else "failed", why)
             show = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
-            hint = "; start all processes again" if code == LOST else ""
+            hint = "; start all processes again, with --resume" if code == LOST else ""
             os.write(2, f"{show}rlbench: {why}{hint}\n".encode())
             os._exit(code)
 

@@ -68,8 +68,7 @@ class Local:
         env = dict(os.environ)
         if job.device == "gpu":
             env.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{GPU_SHARE / self.at_once:.3f}")
-        again = (root / job.path).exists()
-        words = [str(os.getpid()), ",".join(map(str, cores)), *flags(job, root, again)]
+        words = [str(os.getpid()), ",".join(map(str, cores)), *flags(job, root)]
         child = subprocess.Popen(
             [sys.executable, "-m", "rlbench.sweep.child", *words],
             stdout=subprocess.DEVNULL,

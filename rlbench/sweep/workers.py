@@ -20,6 +20,9 @@ ATTEMPTS = 2
 """A cell that fails is run once more, as a machine may have been in trouble; then it has failed."""
 GPU_SHARE = 0.9
 """Of a GPU's memory, for the cells that are on it at once."""
+RESUMED = ("running", "interrupted")
+ENDED = ("ok", "diverged", "skipped")
+"""Statuses of a run that is not run again."""
 TAIL = 2000
 """Characters that are kept of what a run said."""
 
@@ -51,16 +54,20 @@ class Engine(Protocol):
         """Ends every run after the update it is in; from now on an attempt ends at once."""
 
 
-def flags(job: Job, root: Path, overwrite: bool) -> list[str]:
+def flags(job: Job, root: Path) -> list[str]:
     """What follows `python -m rlbench.run` for this cell.
+
+    A run that was killed or interrupted goes on from its checkpoint; one that failed runs anew.
 
     Args:
         job: the cell.
         root: OUT/SUITE.
-        overwrite: whether there is a run directory that was not finished.
     """
     words = [*job.flags, "--out", str(root.parent), "--suite", root.name, "--quiet"]
-    return words + ["--overwrite"] * overwrite
+    path = root / job.path
+    if not path.exists():
+        return words
+    return [*words, *["--resume"] * (outcome_of(path) in RESUMED), "--overwrite"]
 
 
 def outcome_of(path: Path) -> str:
@@ -137,20 +144,20 @@ class Workers:
         path, start = self.root / job.path, time.time()
         status = outcome_of(path)
         attempts, said = 0, ""
-        while status not in ("ok", "diverged") and attempts < ATTEMPTS:
+        while status not in ENDED and attempts < ATTEMPTS:
             attempts += 1
             self.tell(job, "running")
             said = self.engine.attempt(job, self.root, self.claims.token, slot)
             if self.stopped.is_set() or not self.claims.holds(job.id):
                 return  # the claim is given back with all others, or is another's by now
             status = outcome_of(path)
-            if status not in ("ok", "diverged") and attempts < ATTEMPTS:
+            if status not in ENDED and attempts < ATTEMPTS:
                 self.tell(job, "failed once")
-        ended = status if status in ("ok", "diverged") else "failed"
+        ended = status if status in ENDED else "failed"
         record: dict[str, Any] = {"status": ended, "attempts": attempts, "reason": ""}
         record |= {"seconds": time.time() - start, "path": job.path, "ended": store.now()}
         if ended == "failed":
-            again = ["python", "-m", "rlbench.run", *flags(job, self.root, True)]
+            again = ["python", "-m", "rlbench.run", *flags(job, self.root)]
             record |= {"reason": said, "command": shlex.join(again)}
         self.claims.finish(job.id, record)
         self.tell(job, ended)

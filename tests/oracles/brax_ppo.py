@@ -43,10 +43,10 @@ from scipy import stats
 from rlbench.algorithm import Task, evaluate
 from rlbench.blocks import Blocks
 from rlbench.config import build
+from rlbench.loop import EVAL_LANES
 from rlbench.network import Network
 from rlbench.policy import ACTIVATIONS, MLPPolicy
 from rlbench.registry import find_env, make_env
-from rlbench.runner import EVAL_LANES
 from rlbench.seeding import evaluation_keys
 from rlbench.store import now, read_run
 

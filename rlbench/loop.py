@@ -1,0 +1,294 @@
+"""The run: one loop that owns budget, clocks, evaluation and records, for every algorithm.
+
+Compile ahead of time, evaluate, then update until the budget is reached, evaluating at equal
+fractions of it. The clock of training runs during updates only; checkpoints have their own.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save
+
+from rlbench import contract, meter, store
+from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.audit import miscount
+from rlbench.blocks import Blocks
+from rlbench.checkpoint import Checkpoint, Checkpoints
+from rlbench.errors import UsageError
+from rlbench.hosts.team import Alone
+from rlbench.prepare import Prepared
+from rlbench.progress import Progress
+from rlbench.seeding import evaluation_keys, run_streams
+from rlbench.state import restore_state, state_arrays, state_hash
+
+EVAL_LANES = 32
+"""Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
+ROW_SECONDS = 2.0
+"""Training seconds that one row of update metrics covers, at least."""
+
+
+def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]:
+    """One update of any algorithm, with a check that its state stayed finite."""
+
+    def update(state: Any) -> Any:
+        state, metrics = algorithm.step(task, state)
+        numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in numbers] or [True]))
+        return state, metrics | {"finite": finite}
+
+    return update
+
+
+class Run:
+    """One run in progress."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        writer: store.RunWriter,
+        on_progress: Callable[[Progress], None],
+        stopped: Callable[[], bool],
+        team: Alone,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        """Takes what was prepared; nothing is compiled yet.
+
+        Args:
+            prepared: from `prepare`.
+            writer: of the run directory.
+            on_progress: called at every change.
+            stopped: asked after every update whether to end here.
+            team: this process and the others.
+            checkpoints: of the run directory; None where another process writes them.
+        """
+        self.prepared, self.checkpoints = prepared, checkpoints
+        self.config, self.algorithm, self.task = (
+            prepared.config,
+            prepared.algorithm,
+            prepared.task,
+        )
+        self.audit, self.most = prepared.audit, self.algorithm.env_steps_per_update(self.task)
+        self.writer, self.on_progress = writer, on_progress
+        self._signalled, self.team, self._agreed = stopped, team, False
+        self.clocks = meter.Clocks()
+        self.counts = dict.fromkeys(
+            ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"), 0
+        )
+        self.last_return: float | None = None
+        self._written, self._due = 0.0, 1
+
+    def compile(self, found: Checkpoint | None, checkpoint_seconds: float) -> None:
+        """Makes the first state, or takes that of a checkpoint; compiles update and evaluation.
+
+        Args:
+            found: where to go on.
+            checkpoint_seconds: least time between two checkpoints.
+        """
+        if found:
+            self.counts, self.clocks.seconds = found.record["counts"], found.record["clocks"]
+            self.last_return = found.record["last_return"]
+            self._written, self._due = found.record["written"], found.record["due"]
+        self._tell("compiling")
+        blocks = self.task.blocks
+        everywhere = blocks.replicated if blocks.spans_processes else None
+        with self.clocks.running("setup"):
+            self.state = blocks.put(self._initial(found))
+            keys = blocks.put(evaluation_keys(self.config.eval_episodes))
+        with self.clocks.running("compile"):
+            update = update_function(self.algorithm, self.task)
+            self._update = meter.Compiled(update, self.state, donate=True, out=everywhere)
+        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, blocks.devices))
+        with self.clocks.running("eval_compile"):
+            play = meter.Compiled(
+                lambda state, keys: evaluate(self.algorithm, calm, state, keys),
+                self.state,
+                keys,
+                out=everywhere,
+            )
+        self._evaluate = lambda: play(self.state, keys)
+        self._rss_after_compile = meter.resident_bytes()
+        self._checkpoint_seconds, self._saved = checkpoint_seconds, time.monotonic()
+
+    def _initial(self, found: Checkpoint | None) -> Any:
+        def first() -> Any:
+            return self.algorithm.init(self.task, run_streams(self.config.seed))
+
+        return restore_state(jax.eval_shape(first), found.arrays) if found else first()
+
+    def save(self) -> None:
+        """Writes a checkpoint of this moment, between two updates."""
+        if self.checkpoints is None:
+            return
+        with self.clocks.running("checkpoint"):
+            record = {
+                "counts": dict(self.counts),
+                "clocks": dict(self.clocks.seconds),
+                "last_return": self.last_return,
+                "written": self._written,
+                "due": self._due,
+                "metrics_bytes": self.writer.sync(),
+            }
+            self.checkpoints.save(self.counts["updates"], state_arrays(self.state), record)
+        self._saved = time.monotonic()
+
+    def too_large(self, limit: int | None) -> str:
+        """Why this run is not begun with so many bytes of memory; empty if it fits."""
+        buffers = self._update.buffer_bytes() or 0
+        needed = self._rss_after_compile + buffers
+        if limit is None or needed <= limit:
+            return ""
+        return (
+            f"an update needs {buffers / 2**20:,.0f} MiB of buffers beside the process's "
+            f"{self._rss_after_compile / 2**20:,.0f} MiB, more than --max-memory "
+            f"{limit / 2**20:,.0f} MiB; a smaller population, batch or network needs less"
+        )
+
+    def skip(self, reason: str) -> None:
+        """Records that the run was not begun."""
+        self.writer.close()
+        self.writer.status("skipped", reason)
+
+    def stopped(self) -> bool:
+        """Whether to end here; decided once an update where several processes must agree."""
+        return self._signalled() if self.team.count == 1 else self._agreed
+
+    def fraction(self) -> float:
+        """How much of the budget is spent: the nearer of the two limits."""
+        steps, seconds = self.config.budget_env_steps, self.config.budget_seconds
+        return max(
+            self.counts["simulated_env_steps"] / steps if steps else 0.0,
+            self.clocks["train"] / seconds if seconds else 0.0,
+        )
+
+    def _tell(self, phase: Literal["compiling", "evaluating", "training"]) -> None:
+        steps = self.counts["simulated_env_steps"]
+        self.on_progress(
+            Progress(phase, self.fraction(), steps, self.clocks["train"], self.last_return)
+        )
+
+    def evaluate(self) -> str:
+        """Plays the evaluation's episodes with the policy of this moment, and records them.
+
+        Returns:
+            What is wrong with the returns; empty if nothing is.
+        """
+        self._tell("evaluating")
+        with self.clocks.running("eval"):
+            episodes = self._evaluate()
+            returns = np.asarray(episodes.returns).tolist()
+        self.counts["eval_env_steps"] += int(np.asarray(episodes.simulated).sum(dtype=np.int64))
+        self.last_return = float(np.mean(returns))
+        self.writer.row(
+            "evaluation",
+            **self._totals(),
+            return_mean=self.last_return,
+            return_std=float(np.std(returns)),
+            returns=returns,
+            lengths=np.asarray(episodes.lengths).tolist(),
+        )
+        lost = len(returns) - int(np.isfinite(returns).sum())
+        return f"{lost} of {len(returns)} returns of an evaluation are not finite" if lost else ""
+
+    def train(self) -> tuple[str, str]:
+        """Updates until the budget is reached, with evaluations on the way.
+
+        Returns:
+            (status, reason).
+        """
+        if not self.counts["updates"] and (wrong := self.evaluate()):
+            return "diverged", wrong
+        while self.fraction() < 1.0:
+            metrics, wrong = self.update()
+            if wrong:
+                return "failed", wrong
+            if not metrics.pop("finite"):
+                self._write_metrics(metrics)
+                reason = f"the state became NaN or infinite in update {self.counts['updates']}"
+                return "diverged", reason
+            halted = self.stopped() and self.fraction() < 1.0
+            part = self.fraction() * self.config.evaluations
+            reached = part >= self._due or self.fraction() >= 1.0
+            if halted and not reached:
+                self.save()  # before rows that a run which goes on would not have
+            if halted or reached or self.clocks["train"] - self._written >= ROW_SECONDS:
+                self._write_metrics(metrics)
+            if halted or reached:
+                if wrong := self.evaluate():
+                    return "diverged", wrong
+                self._due = int(part) + 1
+            due_save = time.monotonic() - self._saved >= self._checkpoint_seconds
+            if (reached and halted) or (due_save and not halted and self.fraction() < 1.0):
+                self.save()
+            if halted:
+                return "interrupted", "stopped by a signal"
+            self._tell("training")
+        return "ok", ""
+
+    def audited(self, status: str, reason: str) -> tuple[str, str]:
+        """The outcome, unless one more update of somebody's code miscounts its steps now."""
+        if self.audit is None or status != "ok":
+            return status, reason
+        try:
+            self.audit(self.state)
+        except UsageError as error:
+            return "failed", f"after the last update: {error}"
+        return status, reason
+
+    def update(self) -> tuple[dict[str, Any], str]:
+        """One timed update; its metrics, and what is wrong with its counts."""
+        with self.clocks.running("train"):
+            self.state, metrics = self._update(self.state)
+            wish = self.team.hear(self.team.count > 1 and self._signalled())
+        self._agreed, self.clocks.seconds["train"] = self.team.tell(wish, self.clocks["train"])
+        self.counts["updates"] += 1
+        simulated, live = (
+            int(np.asarray(metrics.pop(name)).sum(dtype=np.int64)) for name in contract.COUNTS
+        )
+        self.counts["simulated_env_steps"] += simulated
+        self.counts["live_env_steps"] += live
+        wrong = miscount(simulated, live, self.most)
+        told = f"update {self.counts['updates']} of {self.config.algo} {wrong}" if wrong else ""
+        return {k: v.item() for k, v in metrics.items()}, told
+
+    def _write_metrics(self, metrics: dict[str, Any]) -> None:
+        self._written = self.clocks["train"]
+        self.writer.row("updates", **self._totals(), **metrics)
+
+    def _totals(self) -> dict[str, Any]:
+        return {
+            **self.counts,
+            "train_seconds": self.clocks["train"],
+            "eval_seconds": self.clocks["eval"],
+        }
+
+    def finish(self, status: str, reason: str) -> None:
+        """Writes the final state and the totals."""
+        arrays = state_arrays(self.state)
+        self.writer.file("policy.safetensors", save(arrays))
+        steps = self.config.budget_env_steps
+        overshoot = max(0, self.counts["simulated_env_steps"] - steps) if steps else None
+        self.writer.close()
+        self.writer.status(
+            status,
+            reason,
+            **self._totals(),
+            compile_seconds=self.clocks["compile"],
+            eval_compile_seconds=self.clocks["eval_compile"],
+            setup_seconds=self.clocks["setup"],
+            checkpoint_seconds=self.clocks["checkpoint"],
+            overshoot_env_steps=overshoot,
+            return_mean=self.last_return,
+            state_sha256=state_hash(arrays),
+            memory={
+                "update_buffer_bytes": self._update.buffer_bytes(),
+                "device_peak_bytes": meter.device_peak_bytes(),
+                "rss_after_compile_bytes": self._rss_after_compile,
+                "peak_rss_bytes": meter.peak_resident_bytes(),
+            },
+        )
+        if self.checkpoints and status == "ok":
+            self.checkpoints.remove()
