@@ -67,10 +67,11 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         )
     sweep = find_sweep(options.file)
     store.check_name(sweep.name, "the sweep file's name")
+    check_engine(options)
     if options.export:
         print(export(options, sweep.name), end="")
         return 0
-    check_engine(options)
+    check_jobs(options)
     part = parse_shard(options.shard)
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
@@ -88,17 +89,27 @@ def check_engine(options: SweepOptions) -> None:
     """Refuses a wrong choice of where to run.
 
     Raises:
-        UsageError: an unknown engine, an address that nothing would use, jobs that do not fit.
+        UsageError: an unknown engine, or what does not go with it.
     """
     if options.engine and options.engine not in ENGINES:
         raise UsageError(
             f"--engine cannot be {options.engine!r}; {nearest(options.engine, ENGINES)}"
         )
+    if options.engine == "ray" and options.export:
+        raise UsageError("--engine ray runs the cells, and --export only prints; leave one out")
+    if options.engine != "ray" and options.address:
+        raise UsageError("--address is of a Ray cluster; it goes with --engine ray")
+
+
+def check_jobs(options: SweepOptions) -> None:
+    """Refuses cells at a time for which there is no room; a cluster's is known later.
+
+    Raises:
+        UsageError: there are too many, or none.
+    """
     if options.engine != "ray":
-        if options.address:
-            raise UsageError("--address is of a Ray cluster; it goes with --engine ray")
         slots(_at_once(options))
-    elif options.jobs and _at_once(options) < 1:
+    elif _at_once(options) < 1:
         raise UsageError(f"--jobs must be at least 1, not {options.jobs}")
 
 

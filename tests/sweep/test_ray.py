@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from rlbench.cli import main
+from rlbench.sweep.claims import FOLDER, OWNER, Claims
+from rlbench.sweep.on_ray import clear
 
 from .test_sweep import results, running
 
@@ -29,6 +31,7 @@ set = { hidden = [[8]], pop_size = 4 }
 env = "cartpole"
 algo = "random"
 budget = 128_000
+device = "cpu"
 """
 FAILING = FILE + '[[cell]]\nenv = "pendulum"\nalgo = "eggroll"\nbudget = 3\nseeds = 1\n'
 CLUSTER = """
@@ -229,12 +232,24 @@ def test_a_node_with_other_versions_is_refused(nodes, file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_runs_of_another_owner_are_left_alone(tmp_path):
+    with Claims(tmp_path) as claims:
+        assert claims.claim("c")
+        claim = tmp_path / FOLDER / "c"
+        (claim / "attempt-1" / "results").mkdir(parents=True)
+        clear(claim, "of one who slept and was taken over")
+        assert (claim / "attempt-1" / "results").is_dir()
+        clear(claim, claims.token)
+        assert [path.name for path in claim.iterdir()] == [OWNER]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--engine", "rya"], "did you mean 'ray'"),
         (["--address", "auto"], "goes with --engine ray"),
         (["--engine", "local", "--address", "auto"], "goes with --engine ray"),
+        (["--engine", "ray", "--export", "slurm"], "leave one out"),
         (["--engine", "ray", "--jobs", "0"], "--jobs must be at least 1"),
         (["--engine", "ray", "--address", "here"], "must be HOST:PORT"),
         (["--engine", "ray", "--address", "10.0.0.1:99999"], "must be HOST:PORT"),
