@@ -83,8 +83,8 @@ def words(job: Job, root: Path) -> list[str]:
 
     The device is said, as it was resolved here and decides about the run's name.
     """
-    device = [] if "--device" in job.flags else ["--device", job.device]
-    return [*job.flags, *device, "--out", OUT, "--suite", root.name, "--quiet"]
+    where = ["--out", OUT, "--suite", root.name]
+    return [*job.flags, "--device", job.device, *where, "--quiet"]
 
 
 def place(ended: node.Ended, claim: Path, source: Path, target: Path) -> None:
