@@ -204,7 +204,12 @@ def places(ray: Any, gpu: bool, wanted: int) -> int:
 
 def lost(errors: Any) -> tuple[type[Exception], ...]:
     """What Ray raises where a machine or a process on it is gone, after all retries."""
-    return (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError)
+    return (
+        errors.WorkerCrashedError,
+        errors.NodeDiedError,
+        errors.OutOfMemoryError,
+        errors.TaskUnschedulableError,
+    )
 
 
 def gone(error: Exception) -> UsageError:

@@ -15,7 +15,7 @@ from rlbench.flags import flag, parse_flags, whole
 from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.cells import SweepFile, expand
 from rlbench.sweep.claims import Claims
-from rlbench.sweep.engines import check_engine, engine_of, work
+from rlbench.sweep.engines import check_engine, check_jobs, engine_of, work
 from rlbench.sweep.resolver import Resolver
 from rlbench.sweep.spec import read_file
 from rlbench.sweep.workers import Engine, Workers
@@ -62,10 +62,13 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         )
     sweep = expand(find_file(options.file))
     store.check_name(sweep.name, "the sweep file's name")
+    check_engine(options.engine, options.address)
     if options.export:
+        if options.engine == "ray":
+            raise UsageError("--engine ray runs the cells, and --export only prints; leave one out")
         print(export(options, sweep.name), end="")
         return 0
-    check_engine(options.engine, options.address, options.jobs)
+    check_jobs(options.engine, options.jobs)
     part = parse_shard(options.shard)
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")

@@ -19,24 +19,35 @@ from rlbench.sweep.workers import Engine, Workers
 ENGINES = ("local", "ray")
 
 
-def check_engine(engine: str, address: str, jobs: str) -> None:
+def check_engine(engine: str, address: str) -> None:
     """Refuses a wrong choice of where to run.
 
     Args:
         engine: of `ENGINES`; empty for the first.
         address: of a Ray cluster.
-        jobs: how many cells at a time; empty for as many as there is room for.
 
     Raises:
-        UsageError: an unknown engine, an address that nothing would use, jobs that do not fit.
+        UsageError: an unknown engine, or an address that nothing would use.
     """
     if engine and engine not in ENGINES:
         raise UsageError(f"--engine cannot be {engine!r}; {nearest(engine, ENGINES)}")
+    if engine != "ray" and address:
+        raise UsageError("--address is of a Ray cluster; it goes with --engine ray")
+
+
+def check_jobs(engine: str, jobs: str) -> None:
+    """Refuses cells at a time for which there is no room; a cluster's is known later.
+
+    Args:
+        engine: as for `check_engine`.
+        jobs: how many; empty for as many as there is room for.
+
+    Raises:
+        UsageError: there are too many, or none.
+    """
     if engine != "ray":
-        if address:
-            raise UsageError("--address is of a Ray cluster; it goes with --engine ray")
         slots(_at_once(jobs))
-    elif jobs and _at_once(jobs) < 1:
+    elif _at_once(jobs) < 1:
         raise UsageError(f"--jobs must be at least 1, not {jobs}")
 
 

@@ -44,8 +44,7 @@ class OnRay:
                 place(ended, claim, claim / ended["folder"] / run, root / job.path)
             return ended["said"]
         finally:
-            for left in claim.glob(f"{node.ATTEMPT}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            clear(claim, token)
 
     def _task(self, job: Job) -> Any:
         gpus = 1 if job.device == "gpu" else 0
@@ -84,8 +83,8 @@ def words(job: Job, root: Path) -> list[str]:
 
     The device is said, as it was resolved here and decides about the run's name.
     """
-    device = [] if "--device" in job.flags else ["--device", job.device]
-    return [*job.flags, *device, "--out", OUT, "--suite", root.name, "--quiet"]
+    where = ["--out", OUT, "--suite", root.name]
+    return [*job.flags, "--device", job.device, *where, "--quiet"]
 
 
 def place(ended: node.Ended, claim: Path, source: Path, target: Path) -> None:
@@ -111,6 +110,13 @@ def place(ended: node.Ended, claim: Path, source: Path, target: Path) -> None:
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(source, target)
+
+
+def clear(claim: Path, token: str) -> None:
+    """Removes what tasks left in a cell's folder, lost ones too, if it is this owner's still."""
+    if held(claim, token):
+        for left in claim.glob(f"{node.ATTEMPT}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from rlbench.sweep import board, plan
 from rlbench.sweep.cells import SweepFile
 from rlbench.sweep.claims import Claims
 from rlbench.sweep.command import find_file
-from rlbench.sweep.engines import check_engine, engine_of, work
+from rlbench.sweep.engines import check_engine, check_jobs, engine_of, work
 from rlbench.sweep.plan import Job
 from rlbench.sweep.resolver import Resolver
 from rlbench.sweep.workers import Workers
@@ -68,7 +68,8 @@ def tune_command(argv: Sequence[str], prog: str) -> int:
     file = find_file(options.file)
     store.check_name(file.name, "the sweep file's name")
     search.check_fair(file)
-    check_engine(options.engine, options.address, options.jobs)
+    check_engine(options.engine, options.address)
+    check_jobs(options.engine, options.jobs)
     root = Path(options.out) / file.name
     store.check_writable(root, True, "")
     with Resolver() as ask:

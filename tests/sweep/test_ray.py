@@ -1,5 +1,6 @@
 """Cells on a Ray cluster of two nodes end in the runs of this machine's engine, whatever dies."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,11 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rlbench.cli import main
+from rlbench.sweep.claims import FOLDER, OWNER, Claims
+from rlbench.sweep.on_ray import clear
 
-from .test_sweep import results, running
+from .test_sweep import results
 
 FILE = """
 about = "a test"
@@ -29,6 +33,7 @@ set = { hidden = [[8]], pop_size = 4 }
 env = "cartpole"
 algo = "random"
 budget = 128_000
+device = "cpu"
 """
 FAILING = FILE + '[[cell]]\nenv = "cartpole"\nalgo = "broken:Raises"\nset = {}\nseeds = 1\n'
 BROKEN = """
@@ -144,6 +149,18 @@ def left_behind(out):
     return [p for p in out.glob("small/.sweep/*/*") if p.name not in kept]
 
 
+def running(out):
+    """Processes that were started in a cell's folder, or with this one on their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(out) in f"{process.cwd()} {process.cmdline()}":
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 def gone(out):
     """Whether every process of the sweep ends within seconds."""
     deadline = time.monotonic() + 20
@@ -152,11 +169,16 @@ def gone(out):
     return not running(out)
 
 
-def test_cells_of_a_lost_node_run_on_the_other_one(nodes, file, undisturbed, tmp_path):
-    process = nodes.sweep(file, tmp_path)
-    while len(list(tmp_path.glob("small/.sweep/*/attempt-*/results/**/metrics.jsonl"))) < 2:
+def begun(process, out, name="small"):
+    """Waits until two runs are in progress."""
+    while len(list(out.glob(f"{name}/.sweep/*/attempt-*/results/**/metrics.jsonl"))) < 2:
         assert process.poll() is None
         time.sleep(0.02)
+
+
+def test_cells_of_a_lost_node_run_on_the_other_one(nodes, file, undisturbed, tmp_path):
+    process = nodes.sweep(file, tmp_path)
+    begun(process, tmp_path)
     before = attempts(tmp_path)
     assert len(before) == 2  # one on each node
     nodes.tell("kill")
@@ -178,23 +200,34 @@ def test_cells_of_a_lost_node_run_on_the_other_one(nodes, file, undisturbed, tmp
     assert not left_behind(tmp_path)
 
 
-def test_stopped_and_killed_it_goes_on(nodes, file, undisturbed, tmp_path):
-    stopped = nodes.sweep(file, tmp_path)
-    while not attempts(tmp_path):
-        time.sleep(0.02)
-    time.sleep(1.0)
+def test_runs_end_with_their_sweep(nodes, tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_text(FILE.replace("budget = 6000", "budget = 1_000_000_000"))
+    out = tmp_path / "out"
+    stopped = nodes.sweep(path, out)
+    begun(stopped, out, "long")
+    assert len(running(out)) == 3
     stopped.send_signal(signal.SIGTERM)
-    told, errors = stopped.communicate(timeout=60)
-    assert stopped.returncode == 4 and "left" in told, errors
-    assert not attempts(tmp_path) and not running(tmp_path)
-    assert len(list(tmp_path.glob("small/.sweep/*"))) == len(results(tmp_path)[1]) < 4
+    told, errors = stopped.communicate(timeout=120)
+    assert stopped.returncode == 4 and "4 left of 4 cells" in told, errors
+    assert not list(out.glob("long/.sweep/*")) and not running(out)
+    # They were told, and ended after an update.
+    ends = [json.loads(p.read_text())["status"] for p in out.glob("long/*/*/*/status.json")]
+    assert ends == ["interrupted"] * 2
 
-    killed = nodes.sweep(file, tmp_path)
-    while not attempts(tmp_path):
-        time.sleep(0.02)
+    killed = nodes.sweep(path, out)
+    begun(killed, out, "long")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert gone(tmp_path)
+    assert gone(out)
+
+
+def test_killed_it_goes_on(nodes, file, undisturbed, tmp_path):
+    killed = nodes.sweep(file, tmp_path)
+    begun(killed, tmp_path)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert gone(tmp_path) and attempts(tmp_path)
 
     last = nodes.sweep(file, tmp_path)
     told, errors = last.communicate(timeout=120)
@@ -238,12 +271,24 @@ def test_a_node_with_other_versions_is_refused(nodes, file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_runs_of_another_owner_are_left_alone(tmp_path):
+    with Claims(tmp_path) as claims:
+        assert claims.claim("c")
+        claim = tmp_path / FOLDER / "c"
+        (claim / "attempt-1" / "results").mkdir(parents=True)
+        clear(claim, "of one who slept and was taken over")
+        assert (claim / "attempt-1" / "results").is_dir()
+        clear(claim, claims.token)
+        assert [path.name for path in claim.iterdir()] == [OWNER]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--engine", "rya"], "did you mean 'ray'"),
         (["--address", "auto"], "goes with --engine ray"),
         (["--engine", "local", "--address", "auto"], "goes with --engine ray"),
+        (["--engine", "ray", "--export", "slurm"], "leave one out"),
         (["--engine", "ray", "--jobs", "0"], "--jobs must be at least 1"),
         (["--engine", "ray", "--address", "here"], "must be HOST:PORT"),
         (["--engine", "ray", "--address", "10.0.0.1:99999"], "must be HOST:PORT"),
