@@ -129,7 +129,8 @@ def test_a_killed_process_ends_the_other_with_a_sentence(lost, tmp_path):
 
 
 def test_a_signal_to_one_process_ends_the_run_in_both(tmp_path):
-    pair = Pair(tmp_path, *ENDLESS)
+    # On Brax, whose models are arrays that must be on a device of each process.
+    pair = Pair(tmp_path, *ENDLESS, "--env", "inverted_pendulum")
     pair.until_training()
     pair.processes[1].send_signal(signal.SIGTERM)
     statuses, out, err = pair.end()
