@@ -5,9 +5,10 @@ second restarts every episode in one and the same state and loses the last obser
 """
 
 import contextlib
+import functools
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,23 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     # On import brax prints to stdout that it has no warp, and its jaxopt that it is unmaintained.
     warnings.simplefilter("ignore")
     from brax import envs as brax_envs
+    from mujoco import mjx
+
+
+def _here(make: Callable[..., Any]) -> Callable[..., Any]:
+    """MJX's maker of models or data, on a device of this process.
+
+    MJX itself takes the first device of all, which may be another process's.
+    """
+
+    @functools.wraps(make)
+    def made(*args: Any, **options: Any) -> Any:
+        return make(*args, **{"device": jax.local_devices()[0], **options})
+
+    return made
+
+
+mjx.put_model, mjx.make_data = _here(mjx.put_model), _here(mjx.make_data)
 
 
 @contextlib.contextmanager

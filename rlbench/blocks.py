@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
@@ -39,15 +38,8 @@ def _by_process() -> list[list[jax.Device]]:
 
 def _of_this_process(x: Any) -> Any:
     """A copy on one of this process's devices of what all processes have whole."""
-    return x if x.is_fully_addressable else x.addressable_data(0)
-
-
-def _spread(x: Any, sharding: NamedSharding) -> Any:
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        words = _spread(jax.random.key_data(x), sharding)
-        return jax.random.wrap_key_data(words, impl=str(jax.random.key_impl(x)))
-    data = np.asarray(x)
-    return jax.make_array_from_callback(data.shape, sharding, lambda index: data[index])
+    elsewhere = isinstance(x, jax.Array) and not x.is_fully_addressable
+    return x.addressable_data(0) if elsewhere else x
 
 
 TURNS = 32
@@ -113,10 +105,9 @@ class Blocks:
         Args:
             tree: a pytree of arrays and keys, with the same bits in every process.
         """
-        here = jax.tree.map(_of_this_process, tree)
-        if not self.spans_processes:
-            return jax.device_put(here, self.replicated)
-        return jax.tree.map(lambda x: _spread(x, self.replicated), here)
+        if self.spans_processes:  # where `device_put` has no way to put it
+            return jax.jit(lambda x: x, out_shardings=self.replicated)(tree)
+        return jax.device_put(jax.tree.map(_of_this_process, tree), self.replicated)
 
     def whole(self, x: Any) -> Any:
         """Keeps a value whole on every device.

@@ -156,7 +156,8 @@ def test_a_run_that_lost_a_process_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_a_signal_to_one_process_ends_the_run_in_both(tmp_path):
-    pair = Pair(tmp_path, *ENDLESS)
+    # On Brax, whose models are arrays that must be on a device of each process.
+    pair = Pair(tmp_path, *ENDLESS, "--env", "inverted_pendulum")
     pair.until_training()
     pair.processes[1].send_signal(signal.SIGTERM)
     statuses, out, err = pair.end()
