@@ -22,7 +22,7 @@ import numpy as np
 from rlbench import store
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-FOLDER = "checkpoints"
+FOLDER = store.CHECKPOINTS
 KEEP = 2
 
 
@@ -74,12 +74,20 @@ class Checkpoints:
     def _manager(self) -> Any:
         """orbax's, which is dear to import: a run of seconds never does."""
         if self._opened is None:
+            import jax
             import orbax.checkpoint as ocp
 
             logging.getLogger("absl").setLevel(logging.ERROR)
+            # Of several processes one writes, and each reads for itself: nobody is waited for.
+            here = jax.process_index()
+            alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=KEEP, enable_async_checkpointing=False, create=True
+                max_to_keep=KEEP,
+                enable_async_checkpointing=False,
+                create=False,
+                multiprocessing_options=alone,
             )
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._opened = ocp.CheckpointManager(self._folder, options=options)
         return self._opened
 

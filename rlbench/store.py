@@ -22,6 +22,8 @@ from rlbench.config import RunConfig
 from rlbench.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that has not ended."""
 STATUSES = ("running", "ok", "failed", "diverged", "interrupted", "skipped")
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlbench import store
-from rlbench.checkpoint import FOLDER as CHECKPOINTS
 from rlbench.errors import UsageError
 
 MAX_BYTES = 1 << 30
@@ -23,7 +22,7 @@ def pack(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         return {}
     # Of a run that did not end well; it is run anew elsewhere.
-    paths = sorted(p for p in folder.iterdir() if not p.name.startswith(CHECKPOINTS))
+    paths = sorted(p for p in folder.iterdir() if not p.name.startswith(store.CHECKPOINTS))
     found = {path: path.lstat() for path in paths}
     for path, status in found.items():
         if not stat.S_ISREG(status.st_mode):
