@@ -23,7 +23,8 @@ PLAIN_SECONDS = 30.0
 """Without a terminal: seconds between lines."""
 START_SECONDS = 4.0
 """Of a process, until it has jax."""
-KINDS = ("ok", "failed", "diverged", "running")
+ENDED = ("ok", "failed", "diverged", "skipped")
+KINDS = (*ENDED, "running")
 
 
 @cache
@@ -165,7 +166,7 @@ class Board:
         """From cells like it that are done, or from recorded speeds."""
         left: list[float] = []
         for job in self._jobs:
-            if self._states[job.id] in ("ok", "failed", "diverged"):
+            if self._states[job.id] in ENDED:
                 continue
             like = self._seconds.get((job.env, job.algo))
             guess = sum(like) / len(like) if like else estimate(job)

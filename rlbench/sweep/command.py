@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import tyro
 
 from rlbench import store
 from rlbench.errors import UsageError, nearest
-from rlbench.flags import flag, parse_flags, whole
+from rlbench.flags import flag, parse_flags, size, whole
 from rlbench.sweep import board, plan, slurm
 from rlbench.sweep.cells import SweepFile, expand
 from rlbench.sweep.claims import Claims
@@ -43,6 +43,8 @@ class SweepOptions:
     """Only the I-th of N equal parts of the cells."""
     out: Annotated[str, flag("DIR", "default: results")] = "results"
     """Directory for run directories; the sweep's are below its name."""
+    max_memory: Annotated[str, flag("SIZE", "default: no limit")] = ""
+    """Skip cells whose process would need more memory: 8GiB."""
     dry_run: Annotated[bool, flag("", "")] = False
     """Show the plan and how long it may take, and write nothing."""
     amend: Annotated[bool, flag("", "")] = False
@@ -70,6 +72,8 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         return 0
     check_jobs(options.engine, options.jobs)
     part = parse_shard(options.shard)
+    if options.max_memory:
+        size(options.max_memory, "--max-memory")
     root = Path(options.out) / sweep.name
     store.check_writable(root, True, "")
     with Resolver() as ask:
@@ -80,7 +84,9 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
             board.show_plan(jobs[part], states, engine.at_once)
             return 0
         plan.record(root, sweep.about, plan.told(jobs), options.amend)
-        return run(root, jobs[part], engine)
+        limit = ("--max-memory", options.max_memory) if options.max_memory else ()
+        limited = [replace(job, flags=(*job.flags, *limit)) for job in jobs[part]]
+        return run(root, limited, engine)
 
 
 def export(options: SweepOptions, name: str) -> str:

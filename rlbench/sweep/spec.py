@@ -44,6 +44,7 @@ FLAGS = {
     "host_devices": "--host-devices",
     "device": "--device",
     "reduction": "--reduction",
+    "max_memory": "--max-memory",
 }
 """Keys that become a flag of `rlbench run`."""
 KEYS = (*FLAGS, "seeds", "set", "random")

@@ -114,16 +114,13 @@ def _tpe(options: TuneOptions, file: SweepFile, root: Path, ask: Resolver) -> in
             print(f"{group.algo} on {group.env}: {search.described(group)}")
         return 0
     cells = {f"{g.env} {g.algo}": f"tpe, {search.described(g)}" for g in file.groups}
-    plan.record(root, file.about, cells, options.amend)
     total = sum(group.space.trials * len(group.seeds) for group in file.groups if group.space)
-    with (
-        engine_of(options.engine, options.address, options.jobs, like) as engine,
-        Claims(root) as claims,
-    ):
+    with engine_of(options.engine, options.address, options.jobs, like) as engine:
+        plan.record(root, file.about, cells, options.amend)
         proposals = Proposals(file, root, ask)
         begun = [job for s in proposals.studies for t in proposals.trials(s) for job in t.jobs]
-        states = claims.states([job.id for job in begun])
-        with board.Board(begun, states, engine.at_once, total) as shown:
+        states = Claims.look(root, [job.id for job in begun])
+        with Claims(root) as claims, board.Board(begun, states, engine.at_once, total) as shown:
 
             def tell(job: Job, what: str) -> None:
                 shown.tell(job, what)
@@ -160,6 +157,8 @@ def _end(
     write_winners(root / WINNERS, root, sampler, searches)
     if none:
         print(f"no trial ended well, so there are no settings, for {', '.join(none)}")
-    print(f"for seeds of its own: --settings {root / WINNERS}, in a sweep: settings = …")
+    print(
+        f"to report them, on other seeds: rlbench run --env … --algo … --settings {root / WINNERS}"
+    )
     print(f"written to {root / WINNERS}")
     return 3 if none else 0

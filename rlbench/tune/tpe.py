@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rlbench.errors import UsageError
 from rlbench.sweep import claims, plan
+from rlbench.sweep.board import ENDED
 from rlbench.sweep.cells import Group, SweepFile
 from rlbench.sweep.plan import Job
 from rlbench.sweep.resolver import Resolver
@@ -40,7 +41,6 @@ STUBBORN = 20
 WORST = -math.inf
 """What a failed trial is told to be, and settings that the budget cannot hold: of what it is told
 nothing, the sampler thinks well."""
-ENDED = ("ok", "failed", "diverged")
 
 
 class _Held:

@@ -152,6 +152,17 @@ def test_a_cell_that_fails_is_tried_again_recorded_and_the_others_are_run(tmp_pa
     assert failed["command"].startswith("python -m rlbench.run --env gymnax/CartPole-v1")
 
 
+def test_a_cell_that_needs_more_memory_is_skipped_and_not_tried_again(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text(FILE.replace("seeds = 3", "seeds = 1").replace("[4, 8]", "[4]"))
+    process = sweep(path, tmp_path / "out", "--max-memory", "100MB")
+    told, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "1 skipped of 1 cells" in told
+    ((record,),) = (results(tmp_path / "out", "s")[1].values(),)
+    assert (record["status"], record["attempts"]) == ("skipped", 1)
+
+
 def test_an_edited_file_is_refused_with_the_difference(file, undisturbed, capsys):
     other = file.with_name("edited")
     other.mkdir()
@@ -183,6 +194,7 @@ def test_a_dry_run_plans_and_writes_nothing(file, undisturbed, tmp_path, capsys)
         (["smoke", "--jobs", "1000"], "cores that may be used"),
         (["smoke", "--jobs", "0"], "cores that may be used"),
         (["smoke", "--shard", "3/2"], "I from 1 to N"),
+        (["smoke", "--max-memory", "8 apples"], "a size such as 8GiB"),
         (["smoke", "--dry-rn"], "did you mean '--dry-run'"),
         (["missing/file.toml"], "cannot read sweep file"),
     ],
