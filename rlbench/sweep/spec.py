@@ -45,6 +45,7 @@ FLAGS = {
     "device": "--device",
     "reduction": "--reduction",
     "max_memory": "--max-memory",
+    "checkpoint_seconds": "--checkpoint-seconds",
 }
 """Keys that become a flag of `rlbench run`."""
 KEYS = (*FLAGS, "seeds", "set", "random")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,30 @@ def test_killed_at_any_moment_it_ends_in_the_same_runs(file, undisturbed, tmp_pa
     assert results(tmp_path)[0] == results(undisturbed)[0]
 
 
+def test_a_killed_cell_goes_on_from_its_checkpoint(tmp_path):
+    path = tmp_path / "small.toml"
+    one = FILE.replace("seeds = 3", "seeds = 1").replace("[4, 8]", "[4]")
+    path.write_text(one.replace("6000", "200_000\ncheckpoint_seconds = 0"))
+    process = sweep(path, tmp_path / "out", "--jobs", "1")
+    while not list(tmp_path.glob("out/*/*/*/*/checkpoints/*.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    told, errors = sweep(path, tmp_path / "out").communicate(timeout=300)
+    assert "1 ok of 1 cells" in told, errors
+    (found,) = tmp_path.glob("out/*/*/*/*/provenance.json")
+    (entry,) = json.loads(found.read_text())["resumed_from"]
+    assert entry["updates"] > 0
+    # One that failed is run anew, as it may have been its state that made it fail.
+    status = json.loads(found.with_name("status.json").read_text())
+    found.with_name("status.json").write_text(json.dumps(status | {"status": "failed"}))
+    for done in tmp_path.glob("out/small/.sweep/*/done.json"):
+        shutil.rmtree(done.parent)
+    told, errors = sweep(path, tmp_path / "out").communicate(timeout=300)
+    assert "1 ok of 1 cells" in told, errors
+    assert json.loads(found.read_text())["resumed_from"] == []
+
+
 def test_a_run_ends_with_its_sweep(tmp_path):
     path = tmp_path / "long.toml"
     path.write_text(FILE.replace("6000", "1_000_000_000").replace("[4, 8]", "[4]"))
@@ -159,7 +184,8 @@ def test_a_cell_that_needs_more_memory_is_skipped_and_not_tried_again(tmp_path):
     told, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "1 skipped of 1 cells" in told
-    ((record,),) = (results(tmp_path / "out", "s")[1].values(),)
+    (done,) = tmp_path.glob("out/s/.sweep/*/done.json")
+    record = json.loads(done.read_text())
     assert (record["status"], record["attempts"]) == ("skipped", 1)
 
 
