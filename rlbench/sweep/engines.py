@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from rlbench.errors import UsageError, nearest
+from rlbench.errors import RunError, UsageError, nearest
 from rlbench.flags import whole
 from rlbench.installed import usable_cores
 from rlbench.sweep.local import Local, slots
@@ -76,7 +76,11 @@ def engine_of(engine: str, address: str, jobs: str, cells: Sequence[Job]) -> Ite
 
 
 def work(workers: Workers) -> bool:
-    """Works until nothing is left, or a signal comes; whether one came."""
+    """Works until nothing is left, or a signal comes; whether one came.
+
+    Raises:
+        RunError: the disk refuses what must be recorded.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         workers.stop()
@@ -84,6 +88,12 @@ def work(workers: Workers) -> bool:
     before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         workers.run()
+    except OSError as error:
+        raise RunError(
+            f"the sweep has ended: {error.strerror or error} ({error.filename}); what is done is "
+            "kept, and the same command goes on with the rest",
+            "",
+        ) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -4,7 +4,10 @@ What is here is the same wherever a cell runs; an engine makes one attempt of on
 jax.
 """
 
+import errno
+import os
 import shlex
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +26,7 @@ GPU_SHARE = 0.9
 RESUMED = ("running", "interrupted")
 ENDED = ("ok", "diverged", "skipped")
 """Statuses of a run that is not run again."""
+LEAST_ROOM = 1 << 20
 TAIL = 2000
 """Characters that are kept of what a run said."""
 
@@ -76,6 +80,16 @@ def outcome_of(path: Path) -> str:
         return str(store.read_run(path).status.get("status", ""))
     except UsageError:
         return ""
+
+
+def check_room(root: Path) -> None:
+    """Refuses to blame a cell for a full disk, on which all others would fail too.
+
+    Raises:
+        OSError: there is hardly any room left.
+    """
+    if shutil.disk_usage(root).free < LEAST_ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
 
 
 class Workers:
@@ -157,6 +171,7 @@ class Workers:
         record: dict[str, Any] = {"status": ended, "attempts": attempts, "reason": ""}
         record |= {"seconds": time.time() - start, "path": job.path, "ended": store.now()}
         if ended == "failed":
+            check_room(self.root)
             again = ["python", "-m", "rlbench.run", *flags(job, self.root)]
             record |= {"reason": said, "command": shlex.join(again)}
         self.claims.finish(job.id, record)
