@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from rlbench.checkpoint import FOLDER, Checkpoints
+from rlbench.checkpoint import FOLDER, Checkpoints, DamagedError
 
 RECORD = {"counts": {"updates": 3}, "clocks": {"train": 1.25}, "metrics_bytes": 1234}
 
@@ -88,6 +88,20 @@ def test_no_damage_is_accepted_in_silence(saved, tmp_path, kind):
         assert found.step == (9 if empty else 5) and found.record == RECORD | {"step": found.step}
         same(found.arrays, found.step)
         assert bool(told) == (not empty)
+
+
+def test_no_byte_of_the_record_can_change_in_silence(saved, tmp_path):
+    """Most flipped bits leave it JSON: a count of 3 becomes one of 2."""
+    shutil.copytree(saved, tmp_path / "run")
+    seal = tmp_path / "run" / FOLDER / "9.json"
+    whole, checkpoints = seal.read_bytes(), Checkpoints(tmp_path / "run")
+    assert b'"updates": 3' in whole
+    for i in range(len(whole)):
+        seal.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        with pytest.raises(DamagedError):
+            checkpoints.read(9)
+    seal.write_bytes(whole)
+    assert checkpoints.read(9).record == RECORD | {"step": 9}
 
 
 def test_a_step_without_its_seal_is_none(saved, tmp_path):

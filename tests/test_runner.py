@@ -1,6 +1,7 @@
 """The run's promises: its budget and step counts are the environment's own, its clocks leave out
 what they say, seeds and start states are shared, and a run can be repeated bit for bit."""
 
+import itertools
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,6 +226,34 @@ def test_a_signal_ends_the_run_with_what_was_learned_so_far(tmp_path):
     assert record.status["updates"] == 7  # it is asked after every update
     assert record.evaluations[-1]["updates"] == record.status["updates"]
     assert (record.path / "policy.safetensors").exists()
+
+
+def test_stopped_again_and_again_it_has_the_rows_of_an_undisturbed_run(tmp_path):
+    def plan():
+        return prepared(Counting(), Eggroll(**SMALL), budget_env_steps=2_000, evaluations=7)
+
+    def told(record):
+        return [[row["updates"], row["simulated_env_steps"], row["returns"]] for row in record]
+
+    calm = runner.run(plan(), tmp_path / "calm")
+    starts = []
+    for _ in range(calm.status["updates"]):
+        calls = itertools.count(1)
+        record = runner.run(
+            plan(),
+            tmp_path / "run",
+            stopped=lambda calls=calls: next(calls) >= 5,
+            care=runner.Care(resume=True),
+        )
+        starts.append(record.status["updates"])
+        if record.status["status"] == "ok":
+            break
+    # Between two evaluations, and right after one.
+    assert len(starts) >= 4 and record.status["status"] == "ok"
+    assert told(record.evaluations) == told(calm.evaluations) and len(calm.evaluations) == 8
+    for name in ("state_sha256", "updates", "live_env_steps", "eval_env_steps"):
+        assert record.status[name] == calm.status[name]
+    assert [e["updates"] for e in record.provenance["resumed_from"]] == starts[:-1]
 
 
 @dataclass(frozen=True)
