@@ -187,7 +187,7 @@ def _directories(root: Path) -> Iterator[Path]:
             below.clear()
             yield Path(folder)
         else:
-            # What is hidden is a sweep's own: runs in progress, which have no place yet.
+            # Hidden is what a sweep keeps for itself.
             below[:] = sorted(name for name in below if not name.startswith("."))
 
 
