@@ -22,7 +22,6 @@ from rlbench.store import STATUSES
 FILES = ("config.json", "status.json", "metrics.jsonl")
 """A directory that holds any of these is, or was, a run."""
 MAX_FILE_BYTES = 1 << 28
-
 Floats = npt.NDArray[np.float64]
 
 
