@@ -22,7 +22,7 @@ from .test_sweep import results
 FILE = """
 about = "a test"
 [defaults]
-budget = 6000
+budget = 300_000
 eval_episodes = 2
 seeds = 2
 [[cell]]
@@ -32,7 +32,7 @@ set = { hidden = [[8]], pop_size = 4 }
 [[cell]]
 env = "cartpole"
 algo = "random"
-budget = 128_000
+budget = 50_000_000
 device = "cpu"
 """
 FAILING = FILE + '[[cell]]\nenv = "cartpole"\nalgo = "broken:Raises"\nset = {}\nseeds = 1\n'
@@ -202,7 +202,7 @@ def test_cells_of_a_lost_node_run_on_the_other_one(nodes, file, undisturbed, tmp
 
 def test_runs_end_with_their_sweep(nodes, tmp_path):
     path = tmp_path / "long.toml"
-    path.write_text(FILE.replace("budget = 6000", "budget = 1_000_000_000"))
+    path.write_text(FILE.replace("budget = 300_000", "budget = 1_000_000_000"))
     out = tmp_path / "out"
     stopped = nodes.sweep(path, out)
     begun(stopped, out, "long")
