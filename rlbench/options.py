@@ -4,7 +4,6 @@ Values come from, a later one over an earlier: the environment's table entry, th
 the configuration file, the flags.
 """
 
-import json
 import os
 import re
 import tomllib
@@ -19,10 +18,10 @@ from rlbench import registry
 from rlbench.config import SCHEMA, RunConfig, build, coerce
 from rlbench.errors import UsageError, nearest
 from rlbench.flags import number, whole
+from rlbench.given import read_given
 from rlbench.installed import usable_cores
 from rlbench.settings import check_profile, check_seed, profile_settings
 
-MAX_CONFIG_BYTES = 1 << 20
 CACHE_BYTES = 1 << 30
 """Compiled programs that are kept; the least recently used go first."""
 
@@ -114,16 +113,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: missing, too large, malformed, or with unknown keys.
     """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"config file {path} is larger than 1 MiB")
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"cannot read config file {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise UsageError(f"config file {path} is not valid {kind}: {error}") from None
+    data = read_given(path, "config file")
     if not isinstance(data, dict):
         raise UsageError(f"config file {path} must hold a table, not a {type(data).__name__}")
     if data.pop("schema", SCHEMA) != SCHEMA:

@@ -14,16 +14,15 @@ Instead of a profile's name there may be a file of one's own, such as `rlbench t
     tuning = { seeds = [1000] }      # which must not be reported
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError, nearest
+from rlbench.given import as_table, read_given
 from rlbench.registry import AgentEntry, read_table
 
 PROFILES = ("laptop", "paper")
 FILE_SCHEMA = 1
-MAX_FILE_BYTES = 1 << 20
 
 
 def check_profile(name: str) -> None:
@@ -86,7 +85,7 @@ def check_seed(profile: str, env: str, agent: AgentEntry, seed: int) -> None:
     """
     if profile in PROFILES:
         return
-    tuned = _table(_section(Path(profile), env, agent.name).get("tuning", {}), profile)
+    tuned = as_table(_section(Path(profile), env, agent.name).get("tuning", {}), profile)
     seeds = tuned.get("seeds", [])
     if seed in (seeds if isinstance(seeds, list) else [seeds]):
         raise UsageError(
@@ -97,30 +96,17 @@ def check_seed(profile: str, env: str, agent: AgentEntry, seed: int) -> None:
 
 def _section(path: Path, env: str, agent: str) -> dict[str, Any]:
     """What a file says of an agent on an environment."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UsageError(f"settings file {path} is larger than 1 MiB")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read settings file {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"settings file {path} is not valid TOML: {error}") from None
+    data = read_given(path, "settings file")
     if data.pop("schema", None) != FILE_SCHEMA:
         raise UsageError(f"{path} is no settings file: it must say `schema = {FILE_SCHEMA}`")
-    agents = _table(data.get(env, {}), f"{env} in {path}")
+    agents = as_table(data.get(env, {}), f"{env} in {path}")
     if agent not in agents:
         tables = {where: rows for where, rows in data.items() if isinstance(rows, dict)}
         has = [f"{name} on {where}" for where, rows in tables.items() for name in rows]
         raise UsageError(
             f"{path} has no settings of {agent} on {env}; it has {', '.join(has) or 'none'}"
         )
-    section = _table(agents[agent], f"{agent} on {env} in {path}")
+    section = as_table(agents[agent], f"{agent} on {env} in {path}")
     for name in ("settings", "network"):
-        _table(section.get(name, {}), f"{name} of {agent} on {env} in {path}")
+        as_table(section.get(name, {}), f"{name} of {agent} on {env} in {path}")
     return section
-
-
-def _table(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{what} must be a table, not {value!r}")
-    return value

@@ -24,7 +24,6 @@ A later one of defaults, cell, env and algo wins, key by key; in `set`, setting 
 """
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -32,10 +31,10 @@ from typing import Any
 
 from rlbench import registry
 from rlbench.errors import UsageError, nearest
+from rlbench.given import as_table, read_given
 from rlbench.sweep.cells import Group, SweepFile
 from rlbench.sweep.space import read_space
 
-MAX_BYTES = 1 << 20
 FLAGS = {
     "budget": "--budget",
     "budget_seconds": "--budget-seconds",
@@ -70,14 +69,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """A file with what it includes, as complete tables."""
     if path.resolve() in above:
         raise UsageError(f"sweep file {path} includes itself")
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"sweep file {path} is larger than 1 MiB")
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read sweep file {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"sweep file {path} is not valid TOML: {error}") from None
+    given = read_given(path, "sweep file")
     for key in given:
         if key not in TOP:
             raise UsageError(f"unknown key {key!r} in {path}; {nearest(key, TOP)}")
@@ -102,7 +94,7 @@ def _checked(given: dict[str, Any], path: Path) -> dict[str, Any]:
     tables: list[tuple[str, Any]] = [("[defaults]", given.get("defaults", {}))]
     names: dict[str, dict[str, Any]] = {"env": {}, "algo": {}}
     for kind in names:
-        for name, table in _table(given.get(kind, {}), f"[{kind}] in {path}").items():
+        for name, table in as_table(given.get(kind, {}), f"[{kind}] in {path}").items():
             found = registry.find_env(name).id if kind == "env" else registry.find_agent(name).name
             names[kind][found] = table
             tables.append((f"[{kind}.{name}]", table))
@@ -111,10 +103,10 @@ def _checked(given: dict[str, Any], path: Path) -> dict[str, Any]:
         raise UsageError(f"cell in {path} must be written [[cell]]")
     for what, table in [*tables, *((f"[[cell]] {i}", cell) for i, cell in enumerate(cells))]:
         known = (*KEYS, "env", "algo") if what.startswith("[[") else KEYS
-        for key in _table(table, f"{what} in {path}"):
+        for key in as_table(table, f"{what} in {path}"):
             if key not in known:
                 raise UsageError(f"unknown key {key!r} in {what} of {path}; {nearest(key, known)}")
-        _table(table.get("set", {}), f"set in {what} of {path}")
+        as_table(table.get("set", {}), f"set in {what} of {path}")
     return {**given, **names}
 
 
@@ -134,12 +126,6 @@ def _merge(*tables: dict[str, Any]) -> dict[str, Any]:
         settings = {**merged.get("set", {}), **table.get("set", {})}
         merged = {**merged, **table, **({"set": settings} if settings else {})}
     return merged
-
-
-def _table(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{what} must be a table, not {value!r}")
-    return value
 
 
 def _strings(value: Any, what: str) -> list[str]:
@@ -191,7 +177,7 @@ def _seeds(value: Any, where: str) -> Sequence[int]:
 
 def _grid(given: Any, where: str) -> dict[str, list[Any]]:
     """By setting, its choices; a value that is no list is the only one."""
-    table = _table(given, f"set of {where}")
+    table = as_table(given, f"set of {where}")
     choices = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
     for name, values in choices.items():
         if not values:
