@@ -119,19 +119,18 @@ def test_a_killed_cell_goes_on_from_its_checkpoint(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    told, errors = sweep(path, tmp_path / "out").communicate(timeout=300)
-    assert "1 ok of 1 cells" in told, errors
-    (found,) = tmp_path.glob("out/*/*/*/*/provenance.json")
-    (entry,) = json.loads(found.read_text())["resumed_from"]
-    assert entry["updates"] > 0
     # One that failed is run anew, as it may have been its state that made it fail.
-    status = json.loads(found.with_name("status.json").read_text())
-    found.with_name("status.json").write_text(json.dumps(status | {"status": "failed"}))
-    for done in tmp_path.glob("out/small/.sweep/*/done.json"):
-        shutil.rmtree(done.parent)
-    told, errors = sweep(path, tmp_path / "out").communicate(timeout=300)
-    assert "1 ok of 1 cells" in told, errors
-    assert json.loads(found.read_text())["resumed_from"] == []
+    shutil.copytree(tmp_path / "out", tmp_path / "failed")
+    (failed,) = tmp_path.glob("failed/*/*/*/*/status.json")
+    failed.write_text(json.dumps(json.loads(failed.read_text()) | {"status": "failed"}))
+    resumed = {}
+    for name in ("out", "failed"):
+        told, errors = sweep(path, tmp_path / name).communicate(timeout=300)
+        assert "1 ok of 1 cells" in told, errors
+        (found,) = tmp_path.glob(f"{name}/*/*/*/*/provenance.json")
+        resumed[name] = [e["updates"] for e in json.loads(found.read_text())["resumed_from"]]
+    assert resumed["failed"] == [] and len(resumed["out"]) == 1 and resumed["out"][0] > 0
+    assert results(tmp_path / "out")[0] == results(tmp_path / "failed")[0]
 
 
 def test_a_run_ends_with_its_sweep(tmp_path):
