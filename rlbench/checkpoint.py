@@ -7,23 +7,35 @@ orbax keeps the last two. It returns a flipped bit as it is, so a checkpoint who
 those that were written, or that has none, is set aside, and the one before it is taken.
 """
 
-import hashlib
+import errno
 import json
 import logging
 import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlbench import store
+from rlbench import crash, store
+from rlbench.errors import UsageError, WriteError
+from rlbench.files import (
+    MAX_ARRAYS,
+    clear_temporary,
+    digest,
+    json_digest,
+    read_bytes,
+    read_json,
+    replace_file,
+)
+from rlbench.folders import remove
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 FOLDER = store.CHECKPOINTS
 KEEP = 2
+TEMPORARY = ".orbax-checkpoint-tmp"
+"""In the name of a step that orbax has not finished."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +57,25 @@ class DamagedError(Exception):
     """A checkpoint is not what was written; the message says how."""
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _array_digest(x: np.ndarray[Any, Any]) -> str:
-    return _digest(f"{x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
-
-
-def _json_digest(content: Any) -> str:
-    return _digest(json.dumps(content, sort_keys=True).encode())
+    return digest(f"{x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
-    return {p.relative_to(folder).as_posix(): _digest(p.read_bytes()) for p in files}
+    """Of all files below, by name; what is reached through a link is not of this folder."""
+    paths = [folder, *sorted(folder.rglob("*"))]
+    if links := [path for path in paths if path.is_symlink()]:
+        raise DamagedError(f"{links[0].name} is a link")
+    files = [path for path in paths if not path.is_dir()]
+    return {p.relative_to(folder).as_posix(): digest(read_bytes(p, MAX_ARRAYS)) for p in files}
+
+
+def _reason(error: Exception) -> str:
+    """In a few words: what tensorstore says is a page."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    full = os.strerror(errno.ENOSPC)
+    return full if full in str(error) else str(error).partition("\n")[0][:200]
 
 
 class Checkpoints:
@@ -100,13 +116,33 @@ class Checkpoints:
             record: plain data, no NaN.
 
         Raises:
-            OSError: the disk refuses it; earlier checkpoints stay.
+            WriteError: the disk refuses it; earlier checkpoints stay.
         """
+        try:
+            crash.point("checkpoint.save")
+            self._save_arrays(step, arrays)
+            crash.point("checkpoint.saved")
+            self._write_seal(step, arrays, record)
+            crash.point("checkpoint.prune")
+            for old in self._folder.glob("*.json"):
+                if not old.with_suffix("").is_dir():
+                    old.unlink(missing_ok=True)
+        except (OSError, DamagedError) as error:
+            raise WriteError(f"cannot write checkpoint {step}: {_reason(error)}") from None
+
+    def _save_arrays(self, step: int, arrays: Arrays) -> None:
         import orbax.checkpoint as ocp
 
         # orbax takes no array without elements; their types and shapes are all there is of them.
         whole = {name: x for name, x in arrays.items() if x.size}
-        self._manager.save(step, args=ocp.args.StandardSave(whole))
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(whole))
+        except (OSError, UsageError):
+            raise
+        except Exception as error:  # its C++ part has errors of its own for what the disk says
+            raise OSError(errno.EIO, _reason(error)) from None
+
+    def _write_seal(self, step: int, arrays: Arrays, record: dict[str, Any]) -> None:
         content = {
             "step": step,
             "record": record,
@@ -114,11 +150,9 @@ class Checkpoints:
             "empty": {n: [str(x.dtype), list(x.shape)] for n, x in arrays.items() if not x.size},
             "files": _file_digests(self._folder / str(step)),
         }
-        sealed = {"content": content, "sha256": _json_digest(content)}
-        store.replace_file(self._seal(step), json.dumps(sealed, allow_nan=False).encode())
-        for old in self._folder.glob("*.json"):
-            if not old.with_suffix("").is_dir():
-                old.unlink(missing_ok=True)
+        sealed = {"content": content, "sha256": json_digest(content)}
+        text = json.dumps(sealed, allow_nan=False)
+        replace_file(self._seal(step), text.encode(), "checkpoint.json")
 
     def _seal(self, step: int) -> Path:
         return self._folder / f"{step}.json"
@@ -130,6 +164,7 @@ class Checkpoints:
             It, or None if there is none; and of every damaged one that was set aside, why.
         """
         told: list[str] = []
+        self._clear()
         for step in sorted(self._steps(), reverse=True):
             try:
                 return self.read(step), told
@@ -138,7 +173,17 @@ class Checkpoints:
                 self._set_aside(step)
         return None, told
 
+    def _clear(self) -> None:
+        """Removes what orbax, or we, had begun when the process was killed."""
+        if self._folder.is_dir() and not self._folder.is_symlink():
+            clear_temporary(self._folder)
+            for left in self._folder.iterdir():
+                if TEMPORARY in left.name:
+                    remove(left)
+
     def _steps(self) -> list[int]:
+        if self._folder.is_symlink():
+            raise UsageError(f"{self._folder} is a link; checkpoints are in the run's own folder")
         if not self._folder.is_dir():
             return []
         return [int(p.name) for p in self._folder.iterdir() if p.name.isdecimal() and p.is_dir()]
@@ -163,12 +208,12 @@ class Checkpoints:
     def _sound(self, step: int) -> dict[str, Any]:
         """What the seal says, if it is whole and all files are as it says."""
         try:
-            sealed = json.loads(self._seal(step).read_bytes())
+            sealed = read_json(self._seal(step))
             content: dict[str, Any] = sealed["content"]
-            if sealed["sha256"] != _json_digest(content) or content["step"] != step:
+            if sealed["sha256"] != json_digest(content) or content["step"] != step:
                 raise DamagedError(f"{step}.json has another hash")
             files = _file_digests(self._folder / str(step))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{type(error).__name__}: {error}") from None
         for name in sorted(files.keys() | content["files"].keys()):
             if files.get(name) != content["files"].get(name):
@@ -181,13 +226,15 @@ class Checkpoints:
         aside.mkdir(exist_ok=True)
         name = f"{step}-{secrets.token_hex(4)}"
         os.replace(self._folder / str(step), aside / name)
+        crash.point("checkpoint.aside")
         if self._seal(step).exists():
             os.replace(self._seal(step), aside / f"{name}.json")
 
     def remove(self) -> None:
         """Removes them: the run has ended, and its last state is in its record."""
         self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        crash.point("checkpoint.remove")
+        remove(self._folder)
 
     def close(self) -> None:
         """Lets the files go."""

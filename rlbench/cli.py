@@ -137,7 +137,8 @@ def _run(options: RunOptions, command: str, team: Alone, path: Path | None = Non
         with Display(config, options.quiet) as display:
             record = runner.run(prepared, path, display.update, StopOnSignal(), team, care)
     except RunError as error:
-        raise RunError(f"{error}; what there is is in {path}", error.details) from None
+        where = "" if str(path) in str(error) else f"; what there is is in {path}"
+        raise RunError(f"{error}{where}", error.details) from None
     status = record.status["status"]
     if status == "skipped":
         print(f"rlbench: not begun: {record.status['reason']}", file=sys.stderr)
@@ -173,6 +174,8 @@ class ResumeOptions:
 
     run: Annotated[str, tyro.conf.Positional, flag("RUN", "required")] = ""
     """The run directory."""
+    allow_code: Annotated[bool, flag("", "")] = False
+    """Import the agent and environment of a run that names them as package.module:Class."""
     quiet: Annotated[bool, flag("", "")] = False
     """Print nothing but the path of the run directory."""
 
@@ -186,7 +189,12 @@ def resume_command(argv: Sequence[str], prog: str) -> int:
 
     path = Path(given.run)
     store.read_run(path)
-    options = RunOptions(config=str(path / "config.json"), resume=True, quiet=given.quiet)
+    options = RunOptions(
+        config=str(path / "config.json"),
+        resume=True,
+        allow_code=given.allow_code,
+        quiet=given.quiet,
+    )
     return _run(options, f"rlbench resume {given.run}", Alone(), path)
 
 
@@ -254,11 +262,13 @@ def _tell(error: BaseException) -> int:
     """Prints what ended a command; its exit status."""
     if isinstance(error, KeyboardInterrupt):
         print("rlbench: interrupted", file=sys.stderr)
-        return 4
-    if isinstance(error, RunError):
-        print(f"{error.details}rlbench: {error}", file=sys.stderr)
-        return 3
-    print(f"rlbench: {error}", file=sys.stderr)
-    if isinstance(error, UsageError) and error.details:
-        print(error.details, file=sys.stderr)
-    return 2
+        return EXIT["interrupted"]
+    from rlbench.display import printable
+
+    details = error.details.splitlines() if isinstance(error, RunError | UsageError) else []
+    told = f"rlbench: {error}".splitlines()
+    ran = isinstance(error, RunError)
+    for line in (*details, *told) if ran else (*told, *details):
+        # It may quote a file, and a terminal must not obey that.
+        print(printable(line), file=sys.stderr)
+    return EXIT["failed"] if ran else 2

@@ -36,6 +36,14 @@ class RunError(Exception):
         self.details = details
 
 
+class WriteError(RunError):
+    """A file of a run that was going cannot be written; the message says which, and why."""
+
+    def __init__(self, message: str) -> None:
+        """Takes the sentence."""
+        super().__init__(message, "")
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A clause that offers the choices most like `word`, or lists them if none is."""
     known = sorted(set(choices))

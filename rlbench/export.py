@@ -20,7 +20,9 @@ from rlbench import store
 from rlbench.card import SCHEMA, Card, FinalReturn, Space
 from rlbench.errors import UsageError, nearest
 from rlbench.exported import CARD, WEIGHTS, ExportedPolicy, Tensors
+from rlbench.files import MAX_ARRAYS, read_bytes, replace_file, to_json
 from rlbench.flags import flag, parse_flags
+from rlbench.options import refuse_code, set_up_jax
 
 if TYPE_CHECKING:
     from rlbench.prepare import Prepared
@@ -39,6 +41,8 @@ class ExportOptions:
     """policy, or tensorboard: the metrics as an event file, into RUN/tensorboard."""
     overwrite: Annotated[bool, flag("", "")] = False
     """Replace an export that is there."""
+    allow_code: Annotated[bool, flag("", "")] = False
+    """Import the agent and environment of a run that names them as package.module:Class."""
 
 
 Mirror = Callable[[Path, Path | None, bool], str]
@@ -61,7 +65,7 @@ def export_command(argv: Sequence[str], prog: str, mirrors: Mapping[str, Mirror]
         )
     out = Path(options.out) if options.out else Path(options.run) / "export"
     check_writable(out, options.overwrite)
-    policy = export_run(Path(options.run))
+    policy = export_run(Path(options.run), options.allow_code)
     write_export(policy, out)
     card, final = policy.card, policy.card.final_return
     print(
@@ -89,24 +93,24 @@ def write_export(policy: ExportedPolicy, out: Path) -> None:
     Raises:
         UsageError: they cannot be written.
     """
-    text = store.to_json(policy.card.to_json(), indent=2) + "\n"
+    text = to_json(policy.card.to_json(), indent=2) + "\n"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        store.replace_file(out / WEIGHTS, save(policy.tensors))
-        store.replace_file(out / CARD, text.encode())
+        replace_file(out / WEIGHTS, save(policy.tensors), "export")
+        replace_file(out / CARD, text.encode(), "export")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}") from None
 
 
-def export_run(path: Path) -> ExportedPolicy:
-    """The final policy of a run directory; imports jax.
+def export_run(path: Path, allow_code: bool = False) -> ExportedPolicy:
+    """The final policy of a run directory; imports jax, and with `allow_code` what the run names.
 
     Raises:
         UsageError: it is not one, it has no final state, its files do not belong to each other, or
             its agent does not play with the shared network.
     """
     record = store.read_run(path)
-    prepared, state = restore_run(record)
+    prepared, state = restore_run(record, allow_code)
     status, final = record.status, record.evaluations[-1]
     told = ("status", "simulated_env_steps", "live_env_steps", "updates", "train_seconds")
     return export_state(
@@ -119,8 +123,10 @@ def export_run(path: Path) -> ExportedPolicy:
     )
 
 
-def restore_run(record: store.RunRecord) -> tuple["Prepared", Any]:
+def restore_run(record: store.RunRecord, allow_code: bool = False) -> tuple["Prepared", Any]:
     """A run's environment, network and algorithm once more, and its final state.
+
+    With `allow_code` what the run names as package.module:Class is imported.
 
     Raises:
         UsageError: it has no final state that was evaluated, or another than status.json names.
@@ -128,6 +134,8 @@ def restore_run(record: store.RunRecord) -> tuple["Prepared", Any]:
     status, path = record.status, record.path
     if status["status"] not in ("ok", "interrupted") or "state_sha256" not in status:
         raise UsageError(f"{path} has no final policy: its status is {status['status']!r}")
+    if not allow_code:
+        refuse_code((record.config.get("env"), record.config.get("algo")), path)
     prepared = _prepare(dict(record.config), path)
     import jax
 
@@ -136,7 +144,7 @@ def restore_run(record: store.RunRecord) -> tuple["Prepared", Any]:
 
     file = path / "policy.safetensors"
     try:
-        arrays = load(file.read_bytes())
+        arrays = load(read_bytes(file, MAX_ARRAYS))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
     except SafetensorError as error:
@@ -152,7 +160,6 @@ def _prepare(data: dict[str, Any], path: Path) -> "Prepared":
     from rlbench import registry
     from rlbench.config import SCHEMA as RUN_SCHEMA
     from rlbench.config import RunConfig, build
-    from rlbench.options import set_up_jax
 
     if data.pop("schema", None) != RUN_SCHEMA:
         raise UsageError(f"{path} is of another schema than {RUN_SCHEMA}")

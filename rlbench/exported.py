@@ -23,6 +23,7 @@ from safetensors.numpy import load
 from rlbench.card import SCHEMA, Card
 from rlbench.config import build
 from rlbench.errors import UsageError
+from rlbench.files import read_bytes
 
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
 MAX_BYTES = 1 << 20
@@ -161,8 +162,6 @@ def read_export(path: Path) -> ExportedPolicy:
 
 def _bytes(file: Path, limit: int) -> bytes:
     try:
-        if file.stat().st_size > limit:
-            raise UsageError(f"{file} is larger than the {limit:,} bytes that it may have")
-        return file.read_bytes()
+        return read_bytes(file, limit)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rlbench.errors import UsageError
-from rlbench.store import replace_file
+from rlbench.files import replace_file
 
 Frames = Sequence[UInt8[np.ndarray[Any, Any], "H W 3"]]
 
@@ -68,7 +68,7 @@ def write_gif(path: Path, frames: Frames, milliseconds: Sequence[int]) -> None:
         loop=0,
         optimize=False,
     )
-    replace_file(path, out.getvalue())
+    replace_file(path, out.getvalue(), "report")
 
 
 def find_ffmpeg() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError
+from rlbench.files import read_bytes
 
 MAX_BYTES = 1 << 20
 
@@ -24,9 +25,7 @@ def read_given(path: Path, what: str) -> Any:
         UsageError: missing, larger than 1 MiB, or malformed.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{what} {path} is larger than 1 MiB")
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, MAX_BYTES).decode()
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None

@@ -13,12 +13,12 @@ from typing import Annotated, Protocol
 
 import tyro
 
-from rlbench import registry, store
+from rlbench import files, registry, store
 from rlbench.comparison import Sample, agree, interval_of_difference, interval_of_mean, sample
 from rlbench.errors import UsageError
 from rlbench.exported import ExportedPolicy, is_export, read_export
 from rlbench.flags import flag, parse_flags, whole
-from rlbench.options import check_device, set_up_jax
+from rlbench.options import check_device, refuse_code, set_up_jax
 from rlbench.stages import Stages
 from rlbench.verdict import Verdict, show, to_json
 
@@ -39,6 +39,8 @@ class PlayOptions:
     """JSON file for every episode's return and the comparison."""
     overwrite: Annotated[bool, flag("", "")] = False
     """Replace that file."""
+    allow_code: Annotated[bool, flag("", "")] = False
+    """Import the agent and environment of a run that names them as package.module:Class."""
 
 
 class Judge(Protocol):
@@ -66,13 +68,14 @@ def play_command(argv: Sequence[str], prog: str) -> int:
     if not 0 <= seed < 2**31:
         raise UsageError(f"--seed must be an integer from 0 to 2^31 - 1, not {seed}")
     out = _checked_out(options)
-    policy = read_policy(Path(options.run))
+    policy = read_policy(Path(options.run), options.allow_code)
+    if not options.env and not options.allow_code:
+        refuse_code([policy.card.env], options.run)
     verdict = hear(policy, options.env or policy.card.env, episodes, seed)
     show(policy.card, verdict)
     if out:
-        store.replace_file(
-            out, (store.to_json(to_json(policy.card, verdict), indent=2) + "\n").encode()
-        )
+        text = files.to_json(to_json(policy.card, verdict), indent=2) + "\n"
+        files.replace_file(out, text.encode(), "report")
         print(f"written to {out}")
     return 0
 
@@ -91,7 +94,7 @@ def _checked_out(options: PlayOptions) -> Path | None:
     return out
 
 
-def read_policy(path: Path) -> ExportedPolicy:
+def read_policy(path: Path, allow_code: bool = False) -> ExportedPolicy:
     """The policy of an export, or of a run directory (which takes jax).
 
     Raises:
@@ -103,7 +106,7 @@ def read_policy(path: Path) -> ExportedPolicy:
         raise UsageError(f"{path} is neither a run directory nor an export of one")
     from rlbench.export import export_run
 
-    return export_run(path)
+    return export_run(path, allow_code)
 
 
 def hear(policy: ExportedPolicy, env: str, episodes: int, seed: int) -> Verdict:

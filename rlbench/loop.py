@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
-from rlbench import contract, meter, store
+from rlbench import contract, meter
 from rlbench.algorithm import AnyAlgorithm, Task, evaluate
 from rlbench.audit import miscount
 from rlbench.blocks import Blocks
@@ -24,6 +24,7 @@ from rlbench.prepare import Prepared
 from rlbench.progress import Progress
 from rlbench.seeding import evaluation_keys, run_streams
 from rlbench.state import restore_state, state_arrays, state_hash
+from rlbench.writer import RunWriter
 
 EVAL_LANES = 32
 """Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
@@ -49,7 +50,7 @@ class Run:
     def __init__(
         self,
         prepared: Prepared,
-        writer: store.RunWriter,
+        writer: RunWriter,
         on_progress: Callable[[Progress], None],
         stopped: Callable[[], bool],
         team: Alone,
@@ -130,7 +131,7 @@ class Run:
                 "last_return": self.last_return,
                 "written": self._written,
                 "due": self._due,
-                "metrics_bytes": self.writer.sync(),
+                **self.writer.sync(),
             }
             self.checkpoints.save(self.counts["updates"], state_arrays(self.state), record)
         self._saved = time.monotonic()

@@ -7,7 +7,7 @@ the configuration file, the flags.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +85,8 @@ class RunOptions:
     """Least time between two checkpoints."""
     max_memory: Annotated[str, _flag("SIZE", "default: no limit")] = ""
     """Do not begin a run whose process would need more memory: 8GiB."""
+    allow_code: Annotated[bool, _flag("", "")] = False
+    """Let --config name agents and environments as package.module:Class."""
     quiet: Annotated[bool, _flag("", "")] = False
     """Print nothing but the path of the run directory."""
 
@@ -125,6 +127,24 @@ def read_config(path: Path) -> dict[str, Any]:
     for table in ("settings", "network"):
         coerce(data.get(table, {}), dict, f"{table} in {path}")
     return data
+
+
+def refuse_code(names: Iterable[Any], where: Path | str) -> None:
+    """Refuses to import what a file names.
+
+    Args:
+        names: of environments and agents, as the file has them.
+        where: the file.
+
+    Raises:
+        UsageError: one of them is a `package.module:Class`.
+    """
+    for name in names:
+        if ":" in str(name):
+            raise UsageError(
+                f"{where} names code that is not rlbench's, {name!r}, which would be imported and "
+                "run; if you trust it, add --allow-code"
+            )
 
 
 def _budget(options: RunOptions, given: dict[str, Any], entry: registry.EnvEntry) -> None:
@@ -171,6 +191,10 @@ def merge(options: RunOptions) -> tuple[dict[str, Any], registry.EnvEntry, regis
         UsageError: something named does not exist.
     """
     given = read_config(Path(options.config)) if options.config else {}
+    if not options.allow_code:
+        # What is typed on the command line was chosen; what a file names may be a stranger's.
+        untyped = [given.get(k, "") for k in ("env", "algo") if not getattr(options, k)]
+        refuse_code(untyped, options.config)
     for name in ("env", "algo", "suite", "device", "reduction"):
         if getattr(options, name):
             given[name] = getattr(options, name)

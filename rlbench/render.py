@@ -15,7 +15,9 @@ from jaxtyping import UInt8
 
 from rlbench import registry, store
 from rlbench.errors import UsageError, nearest
+from rlbench.files import replace_file
 from rlbench.flags import flag, parse_flags, whole
+from rlbench.options import refuse_code
 from rlbench.plugins import Plugin
 from rlbench.stages import Stages
 
@@ -46,6 +48,8 @@ class RenderOptions:
     """Env steps after which the episode is cut."""
     overwrite: Annotated[bool, flag("", "")] = False
     """Replace that file."""
+    allow_code: Annotated[bool, flag("", "")] = False
+    """Import the agent and environment of a run that names them as package.module:Class."""
 
 
 class Renderer(Protocol):
@@ -133,6 +137,7 @@ class Wanted:
     out: Path
     seed: int
     steps: int | None
+    allow_code: bool
 
 
 def render_command(argv: Sequence[str], prog: str) -> int:
@@ -169,7 +174,7 @@ def _checked(options: RenderOptions) -> Wanted:
     out = Path(options.out) if options.out else run / "render" / f"seed-{seed:04d}.{form}"
     if run.is_dir():  # otherwise that it is no run is what must be told
         check_writable(out, options.overwrite)
-    return Wanted(run, form, out, seed, steps)
+    return Wanted(run, form, out, seed, steps, options.allow_code)
 
 
 def check_writable(out: Path, overwrite: bool) -> None:
@@ -203,10 +208,13 @@ def _render(wanted: Wanted, ffmpeg: str, stages: Stages) -> str:
     stages.tell("restoring the run")
     record = store.read_run(wanted.run)
     page = wanted.format == "html"
-    renderer = find_renderer(registry.find_env(str(record.config.get("env"))), page)
     from rlbench.export import restore_run
 
-    prepared, state = restore_run(record)
+    env_id = str(record.config.get("env"))
+    if not wanted.allow_code:
+        refuse_code([env_id], wanted.run)
+    renderer = find_renderer(registry.find_env(env_id), page)
+    prepared, state = restore_run(record, wanted.allow_code)
     env = prepared.task.env
     seconds = renderer.step_seconds(env)
     from rlbench import episode
@@ -223,7 +231,7 @@ def _render(wanted: Wanted, ffmpeg: str, stages: Stages) -> str:
         stages.tell("writing the page")
         states = episode.pick(played, list(range(played.steps + 1)))
         how, data = "every step", cast(PageRenderer, renderer).page(env, states, title).encode()
-        _write(wanted.out, lambda out: store.replace_file(out, data))
+        _write(wanted.out, lambda out: replace_file(out, data, "report"))
     else:
         how = _film(wanted, ffmpeg, stages, renderer, env, played, seconds)
     return f"{title}; {how}; written to {wanted.out}"

@@ -10,6 +10,7 @@ from rlbench import store
 from rlbench.checkpoint import Checkpoint, Checkpoints, DamagedError
 from rlbench.config import NOT_HASHED, RunConfig
 from rlbench.errors import RunError, UsageError
+from rlbench.writer import RunWriter
 
 BITS = (
     ("versions", "jax"),
@@ -57,7 +58,7 @@ def check(path: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
             )
 
 
-def reopen(path: Path, found: Checkpoint, provenance: dict[str, Any]) -> store.RunWriter:
+def reopen(path: Path, found: Checkpoint, provenance: dict[str, Any]) -> RunWriter:
     """The run directory as it was at the checkpoint, to be written on.
 
     Args:
@@ -70,10 +71,10 @@ def reopen(path: Path, found: Checkpoint, provenance: dict[str, Any]) -> store.R
     entry |= {k: provenance[k] for k in ("argv", "commit", "dirty", "versions", "hardware")}
     known = old.provenance.get("resumed_from")
     resumed = [*(known if isinstance(known, list) else []), entry]
-    return store.RunWriter.resume(
+    return RunWriter.resume(
         path,
         {**old.provenance, "resumed_from": resumed},
-        int(found.record["metrics_bytes"]),
+        found.record,
         str(old.status.get("started", "")),
     )
 

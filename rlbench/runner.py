@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any
 
 from rlbench import machine, resuming, store
 from rlbench.checkpoint import Checkpoint, Checkpoints
-from rlbench.errors import RunError, UsageError
+from rlbench.errors import RunError, UsageError, WriteError
 from rlbench.hosts.team import Alone
 from rlbench.loop import Run
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
 from rlbench.watchdog import Watchdog, end_as_stalled
+from rlbench.writer import NoWriter, RunWriter
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -72,7 +73,7 @@ def run(
     if found:
         writer = resuming.reopen(path, found, provenance)
     else:
-        writer = store.RunWriter(path, prepared.config, provenance)
+        writer = RunWriter(path, prepared.config, provenance)
     drive(Run(prepared, writer, on_progress, stopped, team, checkpoints), found, care)
     return store.read_run(path)
 
@@ -109,7 +110,7 @@ def take_part(
     """
     step = team.share(None)
     found = None if step is None else resuming.read(path, int(step), team.index)
-    drive(Run(prepared, store.NoWriter(), lambda told: None, stopped, team, None), found, care)
+    drive(Run(prepared, NoWriter(), lambda told: None, stopped, team, None), found, care)
 
 
 def drive(current: Run, found: Checkpoint | None, care: Care) -> None:
@@ -129,12 +130,31 @@ def drive(current: Run, found: Checkpoint | None, care: Care) -> None:
         current.finish(status, reason)
     except BaseException as error:
         team.explain(error)
-        interrupted = isinstance(error, KeyboardInterrupt)
-        told = f"{type(error).__name__}: {error}"
-        writer.close()
-        writer.status("interrupted" if interrupted else "failed", told)
-        if not isinstance(error, Exception):
+        _record_end(writer, error)
+        if isinstance(error, WriteError):
+            raise RunError(f"{error}; {_what_is_left(writer.path)}", "") from None
+        if isinstance(error, RunError) or not isinstance(error, Exception):
             raise
+        told = f"{type(error).__name__}: {error}"
         others = ", ".join(map(str, prepared.plugins))
         where = f" (with {others})" if others else ""
         raise RunError(f"the run failed{where}: {told}", traceback.format_exc()) from error
+
+
+def _record_end(writer: RunWriter, error: BaseException) -> None:
+    """As far as the disk takes it; otherwise the status stays `running`, of a process that is gone.
+
+    A disk that refuses is no fault of the run's: it is interrupted, and can be gone on with.
+    """
+    outside = isinstance(error, KeyboardInterrupt | WriteError)
+    told = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+    with suppress(WriteError):
+        writer.close()
+    with suppress(WriteError):
+        writer.status("interrupted" if outside else "failed", told)
+
+
+def _what_is_left(path: Path) -> str:
+    if not path.is_dir():
+        return "what it had recorded went with it"
+    return f"what was recorded before is whole, and `rlbench resume {path}` goes on from there"

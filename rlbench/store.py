@@ -1,4 +1,4 @@
-"""Run directories: written append-only and by atomic replacement, read without jax.
+"""Run directories: where they are, and how they are read, with distrust. Imports no jax.
 
     <out>/<suite>/<env>/<algo>-<config hash>/seed-0003/
       config.json  provenance.json  status.json  metrics.jsonl  policy.safetensors  checkpoints/
@@ -8,22 +8,27 @@ the reader; NaN and infinities are written as null, and the row says `"nonfinite
 """
 
 import json
-import math
 import os
 import re
-import secrets
-import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rlbench import seal
+from rlbench.alive import is_alive
 from rlbench.config import RunConfig
 from rlbench.errors import UsageError
+from rlbench.files import MAX_JSON, MAX_METRICS, read_bytes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHECKPOINTS = "checkpoints"
 """Folder of a run that has not ended."""
+METRICS = "metrics.jsonl"
+TABLES = ("config.json", "provenance.json", "status.json")
+MARKS = ("config.json", "status.json", METRICS)
+"""A directory that holds any of these is, or was, a run."""
 STATUSES = ("running", "ok", "failed", "diverged", "interrupted", "skipped")
 
 
@@ -53,33 +58,15 @@ def run_path(out: Path, config: RunConfig) -> Path:
     return out / check_name(config.suite, "suite") / env / algo / f"seed-{config.seed:04d}"
 
 
-def _finite(value: Any) -> Any:
-    """Plain data with None for NaN and infinities."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
-
-
-def to_json(row: dict[str, Any], **options: Any) -> str:
-    """A row as JSON that any reader takes."""
-    try:
-        return json.dumps(row, allow_nan=False, **options)
-    except ValueError:
-        return json.dumps({**_finite(row), "nonfinite": True}, allow_nan=False, **options)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all; of several writers at once, one wins."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    with temporary.open("wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+def run_directories(root: Path) -> Iterator[Path]:
+    """Every directory below, or at, `root` that is or was a run; links are not followed."""
+    for folder, below, files in os.walk(root):
+        if any(name in files for name in MARKS):
+            below.clear()
+            yield Path(folder)
+        else:
+            # Hidden is what a sweep keeps for itself, and what was not finished.
+            below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def check_writable(path: Path, overwrite: bool, command: str) -> None:
@@ -99,110 +86,6 @@ def check_writable(path: Path, overwrite: bool, command: str) -> None:
         raise UsageError(f"cannot write to {path}: {nearest} is not a directory")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write to {path}: no permission in {nearest}")
-
-
-class RunWriter:
-    """Writes one run directory."""
-
-    def __init__(self, path: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
-        """Makes the directory (replacing what was there) and marks the run as running.
-
-        Raises:
-            UsageError: it cannot be made.
-        """
-        self.path = path
-        try:
-            if path.exists():
-                shutil.rmtree(path)
-            path.mkdir(parents=True)
-        except OSError as error:
-            raise UsageError(f"cannot write to {path}: {error.strerror}") from None
-        self._started = now()
-        self._json("config.json", config.to_json())
-        self._json("provenance.json", provenance)
-        self.status("running")
-        self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-
-    @classmethod
-    def resume(
-        cls, path: Path, provenance: dict[str, Any], metrics_bytes: int, started: str
-    ) -> "RunWriter":
-        """Takes up a run directory where a checkpoint left it.
-
-        Args:
-            path: the directory.
-            provenance: its own, and who goes on with it.
-            metrics_bytes: how much of metrics.jsonl there was; what is after that is cut.
-            started: when the run was begun.
-
-        Raises:
-            UsageError: it cannot be written, or metrics.jsonl is shorter.
-        """
-        writer = cls.__new__(cls)
-        writer.path, writer._started = path, started
-        try:
-            with (path / "metrics.jsonl").open("r+b") as metrics:
-                if metrics.seek(0, os.SEEK_END) < metrics_bytes:
-                    raise UsageError(
-                        f"{path} is damaged: metrics.jsonl is shorter than at its last checkpoint"
-                    )
-                metrics.truncate(metrics_bytes)
-            writer._json("provenance.json", provenance)
-            writer.status("running")
-            writer._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write to {path}: {error.strerror}") from None
-        return writer
-
-    def _json(self, name: str, content: dict[str, Any]) -> None:
-        replace_file(self.path / name, (to_json(content, indent=2) + "\n").encode())
-
-    def row(self, kind: str, **values: Any) -> None:
-        """Appends one line to metrics.jsonl."""
-        self._metrics.write(to_json({"kind": kind, **values}) + "\n")
-        self._metrics.flush()
-
-    def status(self, status: str, reason: str = "", **totals: Any) -> None:
-        """Replaces status.json."""
-        assert status in STATUSES
-        ended = {} if status == "running" else {"ended": now()}
-        content = {"status": status, "reason": reason, "started": self._started, **ended, **totals}
-        self._json("status.json", content)
-
-    def sync(self) -> int:
-        """Makes the metrics durable; their length in bytes."""
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
-        return os.fstat(self._metrics.fileno()).st_size
-
-    def file(self, name: str, data: bytes) -> None:
-        """Writes another file of the run."""
-        replace_file(self.path / name, data)
-
-    def close(self) -> None:
-        """Makes the metrics durable."""
-        if not self._metrics.closed:
-            self.sync()
-            self._metrics.close()
-
-
-class NoWriter(RunWriter):
-    """What a process has that takes part in a run which another one records."""
-
-    def __init__(self) -> None:
-        """Writes nothing."""
-
-    def row(self, kind: str, **values: Any) -> None:
-        """Does nothing."""
-
-    def status(self, status: str, reason: str = "", **totals: Any) -> None:
-        """Does nothing."""
-
-    def file(self, name: str, data: bytes) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
 
 
 @dataclass(frozen=True)
@@ -233,22 +116,42 @@ def read_run(path: Path) -> RunRecord:
     """Reads a run directory, finished or not.
 
     Raises:
-        UsageError: it is not one.
+        UsageError: it is not one, or not what was written.
     """
     try:
-        parts = [
-            json.loads((path / name).read_text(encoding="utf-8"))
-            for name in ("config.json", "provenance.json", "status.json")
-        ]
-        text = (path / "metrics.jsonl").read_text(encoding="utf-8")
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not a run directory: {error}") from None
-    whole = text[: text.rfind("\n") + 1]
+        contents = {name: read_bytes(path / name, MAX_JSON) for name in TABLES}
+        contents[METRICS] = read_bytes(path / METRICS, MAX_METRICS)
+        tables = [json.loads(contents[name]) for name in TABLES]
+    except OSError as error:
+        told = f"{Path(error.filename).name}: {error.strerror}"
+        raise UsageError(f"{path} is not a run directory: {told}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: a file of it is not JSON ({error})") from None
+    rows = _rows(path, contents[METRICS])
+    if not all(isinstance(table, dict) for table in (*tables, *rows)):
+        raise UsageError(f"{path} is damaged: a file of it does not hold a table")
+    config, provenance, status = tables
+    for name, table in zip(TABLES, tables, strict=True):
+        if flaw := seal.flaw(table):
+            raise UsageError(f"{path} is damaged: {name} is not what was written: {flaw}")
+    if flaw := seal.flaw_of_files(status, contents):
+        raise UsageError(f"{path} is damaged: {flaw}")
+    return RunRecord(path, config, provenance, status, rows)
+
+
+def _rows(path: Path, content: bytes) -> list[Any]:
     try:
-        rows = [json.loads(line) for line in whole.splitlines()]
+        return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: metrics.jsonl is not JSON ({error})") from None
-    if not all(isinstance(part, dict) for part in (*parts, *rows)):
-        raise UsageError(f"{path} is damaged: a file of it does not hold a table")
-    config, provenance, status = parts
-    return RunRecord(path, config, provenance, status, rows)
+
+
+def in_words(status: dict[str, Any]) -> str:
+    """A status.json's status, and of one that says `running` whether that can be so."""
+    said = str(status.get("status", "running"))
+    if said != "running":
+        return said
+    there = is_alive(status.get("process"))
+    if there is None:
+        return "running, or killed on another machine or before a restart"
+    return "running" if there else "killed: its process is gone"

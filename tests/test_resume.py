@@ -13,6 +13,8 @@ import pytest
 
 from rlbench.checkpoint import FOLDER, Checkpoints
 from rlbench.cli import main
+from rlbench.files import digest
+from rlbench.seal import sealed
 from rlbench.store import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,9 +161,13 @@ def test_without_a_checkpoint_it_is_run_anew(killed, tmp_path, capsys):
 
 
 def edit(path, name, change):
-    content = json.loads((path / name).read_text())
-    change(content)
-    (path / name).write_text(json.dumps(content))
+    """As somebody who seals what was changed."""
+    tables = {n: json.loads((path / n).read_text()) for n in ("config.json", name, "status.json")}
+    change(tables[name])
+    tables |= {n: sealed(t) for n, t in tables.items() if n != "config.json"}
+    (path / name).write_text(json.dumps(tables[name]))
+    tables["status.json"]["files"]["config.json"] = digest((path / "config.json").read_bytes())
+    (path / "status.json").write_text(json.dumps(sealed(tables["status.json"])))
 
 
 MIXTURES = {

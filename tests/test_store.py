@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from rlbench.config import RunConfig, coerce
 from rlbench.errors import UsageError, nearest
-from rlbench.store import RunWriter, check_name, read_run, replace_file, run_path, to_json
+from rlbench.files import replace_file, to_json
+from rlbench.store import check_name, read_run, run_path
+from rlbench.writer import RunWriter
 
 CONFIG = RunConfig(env="toy/env", algo="eggroll", budget_env_steps=10)
 

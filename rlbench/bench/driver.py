@@ -14,7 +14,8 @@ from typing import Any
 from rlbench.bench.cases import Case
 from rlbench.bench.ratios import ratios
 from rlbench.bench.schema import SCHEMA, validate
-from rlbench.store import now, replace_file, to_json
+from rlbench.files import replace_file, to_json
+from rlbench.store import now
 
 TAIL = 2000
 """Characters kept of what a failed process wrote on stderr."""
@@ -126,4 +127,4 @@ def write(path: Path, data: dict[str, Any]) -> None:
     """
     plain = json.loads(to_json(data))
     validate(plain)
-    replace_file(path, (json.dumps(plain, indent=1) + "\n").encode())
+    replace_file(path, (json.dumps(plain, indent=1) + "\n").encode(), "report")

@@ -15,8 +15,8 @@ from rlbench.bench import driver, report
 from rlbench.bench.cases import cases, select
 from rlbench.display import duration
 from rlbench.errors import UsageError
+from rlbench.files import replace_file
 from rlbench.flags import parse_flags
-from rlbench.store import replace_file
 
 
 def _flag(value: str, hint: str) -> Any:
@@ -86,7 +86,7 @@ def bench_command(argv: Sequence[str], prog: str) -> int:
     path = out / "bench.json"
     with line.shown():
         data = driver.bench(chosen, path, argv, options.quick, line.tell)
-    replace_file(out / "bench.md", report.markdown(data).encode())
+    replace_file(out / "bench.md", report.markdown(data).encode(), "report")
     report.show(data)
     failed = sum("failed" in case for case in data["cases"])
     took = f"{len(chosen)} cases, {failed} failed, {duration(time.monotonic() - start)}"

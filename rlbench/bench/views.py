@@ -12,7 +12,8 @@ import numpy as np
 
 from rlbench import registry
 from rlbench.config import RunConfig
-from rlbench.store import RunWriter, run_path
+from rlbench.store import run_path
+from rlbench.writer import RunWriter
 
 ALGORITHMS = ("eggroll", "open_es", "ppo", "ars", "pgpe")
 EPISODES = 64

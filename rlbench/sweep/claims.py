@@ -22,23 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
-from rlbench import store
+from rlbench import crash
+from rlbench.alive import is_alive, this_process
+from rlbench.files import read_json, replace_file, to_json
+from rlbench.seal import flaw, sealed, unsealed
 
 FOLDER = ".sweep"
 OWNER, DONE = "owner.json", "done.json"
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 """Without a beat a claim is dead: far more than a slow disk takes."""
-
-
-def _boot() -> str:
-    """This machine, since it was started; process numbers mean nothing elsewhere."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{uuid.getnode():x}-{psutil.boot_time():.0f}"
 
 
 class Claims:
@@ -51,12 +46,7 @@ class Claims:
         self._folder = root / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._beat, self._stale = beat, stale
-        self._owner = {
-            "pid": os.getpid(),
-            "started": psutil.Process().create_time(),
-            "boot": _boot(),
-            "token": uuid.uuid4().hex,
-        }
+        self._owner = {**this_process(), "token": uuid.uuid4().hex}
         self._mine: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -107,9 +97,10 @@ class Claims:
             return False
         # One taker at a time, who looks again: what was dead may be another taker's by now.
         with FileLock(self._folder / "takeover.lock"):
-            if (folder / DONE).exists() or not self._dead(folder):
+            if _done(folder) is not None or not self._dead(folder):
                 return False
             shutil.rmtree(folder, ignore_errors=True)
+            crash.point("claim.over")
             return self._make(folder)
 
     def _make(self, folder: Path) -> bool:
@@ -117,18 +108,20 @@ class Claims:
             folder.mkdir()
         except FileExistsError:
             return False
-        store.replace_file(folder / OWNER, json.dumps(self._owner).encode())
+        crash.point("claim.made")
+        replace_file(folder / OWNER, json.dumps(self._owner).encode())
         return True
 
     def _dead(self, folder: Path) -> bool:
         """Whether its owner is a process of this machine that is gone, or silent for too long."""
         try:
-            owner = json.loads((folder / OWNER).read_bytes())
+            owner = read_json(folder / OWNER)
             beat = (folder / OWNER).stat().st_mtime
         except (OSError, ValueError):
-            owner, beat = {}, None
-        if owner.get("boot") == self._owner["boot"]:
-            return not _alive(owner)
+            owner, beat = None, None
+        there = is_alive(owner)
+        if there is not None:
+            return not there
         if beat is None:  # between making the folder and writing into it, or killed there
             with contextlib.suppress(OSError):
                 beat = folder.stat().st_mtime
@@ -144,7 +137,7 @@ class Claims:
 
     def finish(self, name: str, outcome: dict[str, Any]) -> None:
         """Records how a cell of ours ended; it is not run again."""
-        store.replace_file(self._folder / name / DONE, store.to_json(outcome).encode())
+        replace_file(self._folder / name / DONE, to_json(sealed(outcome)).encode())
         self._mine.discard(name)
 
     def release(self, name: str) -> None:
@@ -163,24 +156,25 @@ class Claims:
         for name in names:
             folder = root / FOLDER / name
             found[name] = {} if folder.is_dir() else None
-            with contextlib.suppress(OSError, ValueError):
-                found[name] = json.loads((folder / DONE).read_bytes())
+            done = _done(folder)
+            found[name] = done if done is not None else found[name]
         return found
+
+
+def _done(folder: Path) -> dict[str, Any] | None:
+    """How a cell ended; None if that is not recorded, or the record is damaged."""
+    try:
+        done: Any = read_json(folder / DONE)
+    except (OSError, ValueError):
+        return None
+    return unsealed(done) if isinstance(done, dict) and not flaw(done) else None
 
 
 def held(folder: Path, token: str) -> bool:
     """Whether a claim's folder is seen from here, is of this owner, and its cell not yet done."""
     try:
-        owner = json.loads((folder / OWNER).read_bytes())
+        owner = read_json(folder / OWNER)
     except (OSError, ValueError):
         return False
     ours = isinstance(owner, dict) and owner.get("token") == token
-    return ours and not (folder / DONE).exists()
-
-
-def _alive(owner: dict[str, Any]) -> bool:
-    """Whether this machine has the process, and not another one of its number."""
-    try:
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1.0)
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
+    return ours and _done(folder) is None

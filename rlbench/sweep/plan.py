@@ -5,15 +5,15 @@ OUT/SUITE/.sweep/ID/            a cell in somebody's hands, or done with: see `c
 OUT/SUITE/ENV/ALGO-HASH/SEED/   its run directory
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlbench import store
 from rlbench.errors import UsageError
+from rlbench.files import read_json, replace_file, to_json
+from rlbench.seal import flaw, sealed
 from rlbench.sweep.cells import Cell, Sweep
 from rlbench.sweep.resolver import Resolver
 
@@ -94,13 +94,15 @@ def told(jobs: Sequence[Job]) -> dict[str, str]:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        data = read_json(folder / PLAN)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{folder / PLAN} cannot be read: {error}") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or "cells" not in data:
         raise UsageError(f"{folder / PLAN} is of another version; sweep into another --out")
+    if told := flaw(data):
+        raise UsageError(f"{folder / PLAN} is damaged ({told}); sweep into another --out")
     return data
 
 
@@ -131,6 +133,6 @@ def record(folder: Path, about: str, cells: dict[str, str], amend: bool) -> None
         content = {"schema": SCHEMA, "about": about, "cells": cells}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            store.replace_file(folder / PLAN, (json.dumps(content, indent=1) + "\n").encode())
+            replace_file(folder / PLAN, (to_json(sealed(content), indent=1) + "\n").encode())
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {os.strerror(error.errno or 0)}") from None

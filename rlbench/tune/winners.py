@@ -7,6 +7,7 @@ from typing import Any
 
 from rlbench import store
 from rlbench.display import score
+from rlbench.files import replace_file
 from rlbench.installed import versions
 from rlbench.settings import FILE_SCHEMA
 from rlbench.tune.outcome import TOP, Ended, Outcome, ranked
@@ -35,7 +36,7 @@ def write_winners(path: Path, root: Path, sampler: str, searches: Sequence[Ended
         best = ranked(one.outcomes)
         if best:
             parts.append(_section(one, best, root, sampler))
-    store.replace_file(path, "\n".join(parts).encode())
+    replace_file(path, "\n".join(parts).encode(), "settings.toml")
 
 
 def _section(one: Ended, best: Sequence[Outcome], root: Path, sampler: str) -> str:

@@ -17,7 +17,7 @@ from rlbench.analysis.notes import notes
 from rlbench.analysis.runs import find_runs
 from rlbench.config import RunConfig
 from rlbench.errors import UsageError
-from rlbench.store import RunWriter
+from rlbench.writer import RunWriter
 
 from .made_runs import evaluation, make_cells, make_run
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from rlbench import registry
 from rlbench.analysis.summary import rows, scale, sparkline
 from rlbench.config import RunConfig
-from rlbench.store import RunWriter, read_run
+from rlbench.store import read_run
+from rlbench.writer import RunWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 

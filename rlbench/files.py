@@ -1,0 +1,140 @@
+"""Files as they are read and written everywhere: with distrust, and whole or not at all.
+
+What is read may come from a stranger: a name may be a pipe that never ends, or hold gigabytes. What
+is written may be killed at any moment. Imports no jax.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from rlbench import crash
+
+MAX_JSON = 1 << 24
+"""Bytes of a configuration, provenance, status, claim or plan."""
+MAX_METRICS = 1 << 28
+MAX_ARRAYS = 1 << 33
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """A plain file's content.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger than `limit` bytes.
+    """
+    # Without waiting: to open a pipe would be to wait for its other end.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {size_in_words(limit)}", str(path))
+    return content
+
+
+def size_in_words(size: int) -> str:
+    """As 16 MiB."""
+    return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size:,} bytes"
+
+
+def read_json(path: Path, limit: int = MAX_JSON) -> Any:
+    """A file's JSON.
+
+    Raises:
+        OSError: as `read_bytes`.
+        ValueError: it is not JSON, nested too deeply included.
+    """
+    try:
+        return json.loads(read_bytes(path, limit))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def replace_file(path: Path, data: bytes, kind: str = "") -> None:
+    """Writes a file whole or not at all; of several writers at once, one wins.
+
+    Args:
+        path: the file.
+        data: its content.
+        kind: by which `rlbench.crash` calls it; its name if empty.
+
+    Raises:
+        OSError: the disk refuses; what was there is whole.
+    """
+    kind = kind or path.name
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        crash.point(f"{kind}.create")
+        with temporary.open("wb") as f:
+            half = len(data) // 2
+            f.write(data[:half])
+            f.flush()
+            crash.point(f"{kind}.write")
+            f.write(data[half:])
+            f.flush()
+            crash.point(f"{kind}.sync")
+            os.fsync(f.fileno())
+        crash.point(f"{kind}.replace")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    crash.point(f"{kind}.replaced")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes what was renamed in a folder durable, where folders can be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # some network disks
+        pass
+    finally:
+        os.close(handle)
+
+
+def clear_temporary(folder: Path) -> None:
+    """Removes what `replace_file` had begun in a folder when its process was killed."""
+    for left in folder.glob("*.tmp"):
+        if left.is_file() or left.is_symlink():
+            left.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for NaN and infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
+
+
+def to_json(row: dict[str, Any], **options: Any) -> str:
+    """A row as JSON that any reader takes."""
+    try:
+        return json.dumps(row, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps({**finite(row), "nonfinite": True}, allow_nan=False, **options)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def json_digest(content: Any) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return digest(json.dumps(content, sort_keys=True).encode())
