@@ -23,9 +23,10 @@ from rlbench.analysis.notes import headline, notes
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
 from rlbench.errors import UsageError
+from rlbench.files import replace_file
 from rlbench.flags import flag, parse_flags
 from rlbench.stages import Stages
-from rlbench.store import check_writable, replace_file
+from rlbench.store import check_writable
 
 MARKER = "report.json"
 """What a folder must hold for a report to be replaced."""
@@ -188,6 +189,6 @@ def write(files: Files, out: Path) -> None:
                 if f"{folder}/{old.name}" not in files and old.suffix[1:] in (*METADATA, *FORMATS):
                     old.unlink()
         for name in sorted(files, key=lambda name: name != MARKER):
-            replace_file(out / name, files[name])
+            replace_file(out / name, files[name], "report")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}") from None

@@ -6,8 +6,7 @@ A directory that cannot be read is a finding: it is listed with the reason, the 
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlbench import seal
 from rlbench.config import NOT_HASHED
 from rlbench.errors import UsageError
-from rlbench.store import STATUSES
+from rlbench.files import MAX_JSON, MAX_METRICS, read_bytes
+from rlbench.store import METRICS, STATUSES, run_directories
 
-FILES = ("config.json", "status.json", "metrics.jsonl")
-"""A directory that holds any of these is, or was, a run."""
-MAX_FILE_BYTES = 1 << 28
+READ = ("config.json", "status.json", METRICS, "provenance.json")
 Floats = npt.NDArray[np.float64]
 
 
@@ -167,7 +166,7 @@ def _names(roots: Sequence[Path]) -> dict[Path, str]:
     for root in roots:
         if not root.is_dir():
             raise UsageError(f"{root} is not a directory; give run directories or folders of them")
-        for path in _directories(root):
+        for path in run_directories(root):
             name = path.relative_to(root).as_posix()
             # One that is below two of the folders has the longer name, whatever their order.
             known = names.get(path.resolve(), "")
@@ -180,22 +179,9 @@ def _age(run: Run) -> tuple[str, str, str]:
     return str(run.status.get("started", "")), run.digest, run.name
 
 
-def _directories(root: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(root):
-        if any(name in files for name in FILES):
-            below.clear()
-            yield Path(folder)
-        else:
-            # Hidden is what a sweep keeps for itself.
-            below[:] = sorted(name for name in below if not name.startswith("."))
-
-
 def _read(path: Path, name: str) -> bytes | None:
-    file = path / name
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise UnreadableError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB")
-        return file.read_bytes()
+        return read_bytes(path / name, MAX_METRICS if name == METRICS else MAX_JSON)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -211,6 +197,8 @@ def _table(content: bytes | None, name: str) -> dict[str, Any]:
         raise UnreadableError(f"{name} is not JSON") from None
     if not isinstance(data, dict):
         raise UnreadableError(f"{name} does not hold a table")
+    if told := seal.flaw(data):
+        raise UnreadableError(f"{name} is not what was written: {told}")
     return data
 
 
@@ -220,11 +208,15 @@ def read_run(path: Path, name: str) -> Run:
     Raises:
         UnreadableError: without a configuration, or with a file that is not what it should be.
     """
-    contents = [_read(path, file) for file in (*FILES, "provenance.json")]
-    config, status = _table(contents[0], FILES[0]), _table(contents[1], FILES[1])
+    contents = [_read(path, file) for file in READ]
+    config, status = _table(contents[0], READ[0]), _table(contents[1], READ[1])
     if contents[0] is None:
         raise UnreadableError("config.json is missing")
+    if contents[1] is None and contents[2]:
+        raise UnreadableError("status.json is missing, and metrics.jsonl is there")
     _check(config, status)
+    if told := seal.flaw_of_files(status, dict(zip(READ, contents, strict=True))):
+        raise UnreadableError(told)
     curve, last = _evaluations(contents[2] or b"")
     finite = last is not None and not math.isnan(number(last.get("return_mean")))
     returns = last.get("returns") if last else None

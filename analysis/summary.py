@@ -14,7 +14,7 @@ from rich.text import Text
 from rlbench import registry
 from rlbench.display import duration, printable, quantity, score
 from rlbench.errors import UsageError
-from rlbench.store import RunRecord
+from rlbench.store import RunRecord, in_words
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -99,7 +99,8 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     if "train_seconds" in status:
         lines += _cost(status)
     if status["status"] != "ok":
-        lines.append(("status", f"{status['status']}: {status['reason']}"))
+        reason = f": {status['reason']}" if status["reason"] else ""
+        lines.append(("status", f"{in_words(status)}{reason}"))
     return [*lines, ("settings", record.config["settings_source"])]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import crash, store
+from rlbench.arrays import Arrays
 from rlbench.errors import UsageError, WriteError
 from rlbench.files import (
     MAX_ARRAYS,
@@ -31,7 +32,6 @@ from rlbench.files import (
 )
 from rlbench.folders import remove
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 FOLDER = store.CHECKPOINTS
 KEEP = 2
 TEMPORARY = ".orbax-checkpoint-tmp"
@@ -51,6 +51,9 @@ class Checkpoint:
     step: int
     arrays: Arrays
     record: dict[str, Any]
+
+
+UNFINISHED = "it lacks its hashes, as of a process that was killed when it wrote it"
 
 
 class DamagedError(Exception):
@@ -205,8 +208,25 @@ class Checkpoints:
             raise DamagedError("its arrays have other hashes")
         return Checkpoint(step, arrays, content["record"])
 
+    def flaws(self) -> dict[int, tuple[str, dict[str, Any]]]:
+        """By step what is wrong with its files, empty if nothing is, and its record; without jax.
+
+        Raises:
+            OSError: the folder cannot be read.
+            UsageError: it is a link.
+        """
+        found: dict[int, tuple[str, dict[str, Any]]] = {}
+        for step in sorted(self._steps()):
+            try:
+                found[step] = "", self._sound(step)["record"]
+            except DamagedError as error:
+                found[step] = str(error), {}
+        return found
+
     def _sound(self, step: int) -> dict[str, Any]:
         """What the seal says, if it is whole and all files are as it says."""
+        if not self._seal(step).exists():
+            raise DamagedError(UNFINISHED)
         try:
             sealed = read_json(self._seal(step))
             content: dict[str, Any] = sealed["content"]

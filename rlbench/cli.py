@@ -1,7 +1,7 @@
 """The command line: `rlbench run`, `list`, `show`, `check`, `export`, `play`, `render`, `bench`.
 
 Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 the run failed or
-diverged, 4 it was interrupted.
+diverged, 4 it was interrupted, 5 what was checked is not as it should be.
 """
 
 import shlex
@@ -39,6 +39,7 @@ COMMANDS = {
     "export": "export RUN: its policy as safetensors with a card; --to tensorboard: its metrics",
     "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
     "render": "render RUN: one episode of its policy in motion, as gif, mp4 or html",
+    "verify": "verify PATH...: whether run directories and sweeps are what was written",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
@@ -50,6 +51,7 @@ ELSEWHERE = {
     "render": "rlbench.render:render_command",
     "sweep": "rlbench.sweep.command:sweep_command",
     "tune": "rlbench.tune.command:tune_command",
+    "verify": "rlbench.verify.command:verify_command",
     "bench": "rlbench.bench.options:bench_command",
 }
 """Commands whose module is imported when one of them is called."""

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from rlbench import store
+from rlbench.arrays import state_hash
 from rlbench.card import SCHEMA, Card, FinalReturn, Space
 from rlbench.errors import UsageError, nearest
 from rlbench.exported import CARD, WEIGHTS, ExportedPolicy, Tensors
@@ -140,7 +141,7 @@ def restore_run(record: store.RunRecord, allow_code: bool = False) -> tuple["Pre
     import jax
 
     from rlbench.seeding import run_streams
-    from rlbench.state import restore_state, state_hash
+    from rlbench.state import restore_state
 
     file = path / "policy.safetensors"
     try:

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from rlbench import contract, meter
 from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.arrays import state_hash
 from rlbench.audit import miscount
 from rlbench.blocks import Blocks
 from rlbench.checkpoint import Checkpoint, Checkpoints
@@ -23,7 +24,7 @@ from rlbench.hosts.team import Alone
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
 from rlbench.seeding import evaluation_keys, run_streams
-from rlbench.state import restore_state, state_arrays, state_hash
+from rlbench.state import restore_state, state_arrays
 from rlbench.writer import RunWriter
 
 EVAL_LANES = 32

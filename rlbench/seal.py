@@ -24,11 +24,8 @@ def flaw(content: dict[str, Any]) -> str:
     """What is wrong with a table that may be sealed; empty if nothing is."""
     if KEY not in content:
         return "it lacks its sha256" if FILES in content else ""
-    return (
-        ""
-        if content[KEY] == json_digest(unsealed(content))
-        else "its sha256 is another than it says"
-    )
+    same = content[KEY] == json_digest(unsealed(content))
+    return "" if same else "its sha256 is another than it says"
 
 
 def unsealed(content: dict[str, Any]) -> dict[str, Any]:

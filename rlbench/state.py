@@ -1,16 +1,14 @@
 """An algorithm's state as arrays with names: what a run directory keeps of it, and the way back."""
 
-import hashlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlbench.arrays import Arrays
 from rlbench.errors import UsageError
 from rlbench.seeding import IMPL
-
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def _is_key(x: Any) -> bool:
@@ -27,15 +25,6 @@ def state_arrays(state: Any) -> Arrays:
     return {
         _path(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in leaves
     }
-
-
-def state_hash(arrays: Arrays) -> str:
-    """SHA-256 over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        x = arrays[name]
-        digest.update(f"{name} {x.shape} {x.dtype};".encode() + np.ascontiguousarray(x).tobytes())
-    return digest.hexdigest()
 
 
 def restore_state(like: Any, arrays: Arrays) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rlbench.algorithm import Task, evaluate
+from rlbench.arrays import state_hash
 from rlbench.blocks import Blocks
 from rlbench.cli import main
 from rlbench.comparison import interval_of_difference, sample
@@ -21,8 +22,9 @@ from rlbench.exported import read_export
 from rlbench.judge import hear
 from rlbench.loop import EVAL_LANES
 from rlbench.seeding import evaluation_keys
-from rlbench.state import state_arrays, state_hash
+from rlbench.state import state_arrays
 from rlbench.store import read_run
+from tests.records import alter
 
 ROOT = Path(__file__).resolve().parents[1]
 MANY = ["--eval-episodes", "256"]  # where the means of policies with spread are compared
@@ -160,13 +162,10 @@ def test_a_changed_run_directory_is_noticed(half, tmp_path, capfd):
         (copy / "policy.safetensors").write_bytes(content)
 
     def widen(copy):
-        config = json.loads((copy / "config.json").read_text())
-        config["network"]["hidden"] = [65]
-        (copy / "config.json").write_text(json.dumps(config))
+        alter(copy, "config.json", lambda config: config["network"].update(hidden=[65]))
 
     def diverge(copy):
-        status = json.loads((copy / "status.json").read_text()) | {"status": "diverged"}
-        (copy / "status.json").write_text(json.dumps(status))
+        alter(copy, "status.json", {"status": "diverged"})
 
     assert "its sha256 is another" in altered("flipped", flip)
     assert "must be float32 of shape (65," in altered("widened", widen)

@@ -153,7 +153,10 @@ def test_a_class_is_named_by_where_it_is_also_from_the_current_folder(tmp_path):
     plugin = json.loads((path / "provenance.json").read_text())["plugins"][0]
     assert plugin["path"] == "mine:Good" and plugin["distribution"] is None
     again = ["--config", str(path / "config.json"), "--out", "again", "--quiet"]
-    repeated = rlbench("run", *again, cwd=tmp_path)
+    refused = rlbench("run", *again, cwd=tmp_path)
+    assert refused.returncode == 2 and not (tmp_path / "again").exists()
+    assert "names code that is not rlbench's, 'mine:Sized'" in refused.stderr
+    repeated = rlbench("run", *again, "--allow-code", cwd=tmp_path)
     assert repeated.returncode == 0, repeated.stderr
     hashes = [
         json.loads((tmp_path / p / "status.json").read_text())["state_sha256"]

@@ -1,6 +1,5 @@
 """A run that was killed or stopped goes on to the bits that it would have had."""
 
-import json
 import random
 import shutil
 import signal
@@ -13,9 +12,8 @@ import pytest
 
 from rlbench.checkpoint import FOLDER, Checkpoints
 from rlbench.cli import main
-from rlbench.files import digest
-from rlbench.seal import sealed
 from rlbench.store import read_run
+from tests.records import alter, find, learned
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ["run", "--env", "cartpole", "--eval-episodes", "8", "--host-devices", "1", "--quiet"]
@@ -40,27 +38,6 @@ def start(*argv):
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-
-
-def find(out):
-    (path,) = out.glob("adhoc/*/*/seed-*")
-    return path
-
-
-def learned(path):
-    """What must be equal, whatever happened on the way."""
-    run = read_run(path)
-    assert run.status["status"] == "ok"
-    assert json.loads((path / "metrics.jsonl").read_text().splitlines()[0])["updates"] == 0
-    steps = [row["simulated_env_steps"] for row in run.rows if row["kind"] == "updates"]
-    assert steps == sorted(set(steps))  # no row twice
-    assert steps[-1] == run.status["simulated_env_steps"]
-    names = ("simulated_env_steps", "live_env_steps", "eval_env_steps", "updates")
-    return (
-        run.status["state_sha256"],
-        [run.status[name] for name in names],
-        [[row["updates"], row["returns"], row["lengths"]] for row in run.evaluations],
     )
 
 
@@ -160,16 +137,6 @@ def test_without_a_checkpoint_it_is_run_anew(killed, tmp_path, capsys):
     assert read_run(path).provenance["resumed_from"] == []
 
 
-def edit(path, name, change):
-    """As somebody who seals what was changed."""
-    tables = {n: json.loads((path / n).read_text()) for n in ("config.json", name, "status.json")}
-    change(tables[name])
-    tables |= {n: sealed(t) for n, t in tables.items() if n != "config.json"}
-    (path / name).write_text(json.dumps(tables[name]))
-    tables["status.json"]["files"]["config.json"] = digest((path / "config.json").read_bytes())
-    (path / "status.json").write_text(json.dumps(sealed(tables["status.json"])))
-
-
 MIXTURES = {
     "jax 0.1, and here": ("provenance.json", lambda p: p["versions"].update(jax="0.1")),
     "jax_enable_x64 True": ("provenance.json", lambda p: p["jax"].update(jax_enable_x64=True)),
@@ -187,7 +154,7 @@ MIXTURES = {
 def test_what_would_become_a_mixture_is_refused_and_nothing_changes(told, killed, tmp_path, capsys):
     shutil.copytree(killed, tmp_path / "out")
     path = find(tmp_path / "out")
-    edit(path, *MIXTURES[told])
+    alter(path, *MIXTURES[told])
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     assert main([*words("eggroll", tmp_path / "out"), "--resume"]) == 2
     error = capsys.readouterr().err

@@ -11,12 +11,13 @@ from rlbench.agents.eggroll import Eggroll
 from rlbench.agents.ppo import PPO
 from rlbench.agents.random_policy import RandomPolicy
 from rlbench.algorithm import Task
+from rlbench.arrays import state_hash
 from rlbench.blocks import Blocks
 from rlbench.errors import UsageError
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.seeding import run_streams
-from rlbench.state import restore_state, state_arrays, state_hash
+from rlbench.state import restore_state, state_arrays
 from tests.toy_envs import Drift
 
 

@@ -1,0 +1,1 @@
+"""`rlbench verify`: whether run directories and sweeps are what was written. Imports no jax."""

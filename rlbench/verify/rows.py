@@ -1,0 +1,83 @@
+"""The rows of metrics.jsonl: each what it says, each going on from the one before. No jax."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from rlbench.verify.finding import Findings
+
+TOTALS = (
+    *("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"),
+    *("train_seconds", "eval_seconds"),
+)
+"""What only grows, and every row has."""
+KINDS = ("evaluation", "updates")
+TOLERANCE = 1e-9
+"""Relative: means are sums in float64, in whatever order NumPy adds them up."""
+
+
+def read_rows(content: bytes, found: Findings) -> list[dict[str, Any]]:
+    """The whole lines; what is none is a problem, a torn last one a note."""
+    rows = []
+    whole, newline, torn = content.rpartition(b"\n")
+    if torn:
+        found.notes.append("the last line of metrics.jsonl is torn, and not counted")
+    for i, line in enumerate(whole.split(b"\n") if newline else [], 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or row.get("kind") not in KINDS:
+            found.problems.append(f"line {i} of metrics.jsonl is no row")
+        else:
+            rows.append(row)
+    return rows
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_rows(rows: list[dict[str, Any]], episodes: Any, found: Findings) -> None:
+    """Holds rows against each other, and evaluations against themselves.
+
+    Args:
+        rows: in order.
+        episodes: that an evaluation has, as the configuration says.
+        found: where problems go.
+    """
+    before = dict.fromkeys(TOTALS, 0.0)
+    newest = dict.fromkeys(KINDS, -1.0)
+    for i, row in enumerate(rows, 1):
+        bad = [name for name in TOTALS if not _is_number(row.get(name))]
+        if bad:
+            found.problems.append(f"row {i} of metrics.jsonl has no number {bad[0]!r}")
+            continue
+        for name in TOTALS:
+            found.unless(row[name] >= before[name], f"{name} goes backwards in row {i}")
+            before[name] = row[name]
+        live = row["live_env_steps"] <= row["simulated_env_steps"]
+        found.unless(live, f"row {i} has more live env steps than simulated ones")
+        again = row["updates"] <= newest[row["kind"]]
+        found.unless(not again, f"row {i} repeats an update that a row before it has")
+        newest[row["kind"]] = row["updates"]
+        if row["kind"] == "evaluation":
+            _check_evaluation(row, i, episodes, found)
+
+
+def _check_evaluation(row: dict[str, Any], i: int, episodes: Any, found: Findings) -> None:
+    returns, lengths = row.get("returns"), row.get("lengths")
+    if not isinstance(returns, list) or not isinstance(lengths, list):
+        found.problems.append(f"row {i} has no lists of returns and lengths")
+        return
+    counts = {len(returns), len(lengths), episodes}
+    found.unless(len(counts) == 1, f"row {i} has not the {episodes} episodes of an evaluation")
+    if not returns or not all(map(_is_number, returns)):
+        return  # null: not finite, which the run's status tells
+    for name, value in (("return_mean", np.mean(returns)), ("return_std", np.std(returns))):
+        same = _is_number(row.get(name)) and math.isclose(
+            row[name], float(value), rel_tol=TOLERANCE, abs_tol=TOLERANCE
+        )
+        found.unless(same, f"{name} of row {i} is not that of its returns")
