@@ -23,7 +23,7 @@ from rlbench.analysis.notes import headline, notes
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
 from rlbench.errors import UsageError
-from rlbench.files import replace_file
+from rlbench.files import clear_temporary, replace_file
 from rlbench.flags import flag, parse_flags
 from rlbench.stages import Stages
 from rlbench.store import check_writable
@@ -96,6 +96,8 @@ def check_out(out: Path) -> None:
         UsageError: says so.
     """
     check_writable(out, True, "")
+    if out.is_dir():
+        clear_temporary(out)
     if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
         raise UsageError(f"{out} is not empty and holds no report; choose another --out")
 
@@ -183,12 +185,15 @@ def write(files: Files, out: Path) -> None:
         UsageError: the disk refuses.
     """
     try:
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(out / MARKER, files[MARKER], "report")
         for folder in ("tables", "figures"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
+            (out / folder).mkdir(exist_ok=True)
+            clear_temporary(out / folder)
             for old in (out / folder).iterdir():
                 if f"{folder}/{old.name}" not in files and old.suffix[1:] in (*METADATA, *FORMATS):
                     old.unlink()
-        for name in sorted(files, key=lambda name: name != MARKER):
+        for name in sorted(files.keys() - {MARKER}):
             replace_file(out / name, files[name], "report")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}") from None

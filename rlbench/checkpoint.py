@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,14 @@ class Checkpoints:
         return content
 
     def _set_aside(self, step: int) -> None:
+        try:
+            self._move_aside(step)
+        except OSError as error:
+            raise UsageError(
+                f"cannot move damaged checkpoint {step} out of {self._folder}: {error.strerror}"
+            ) from None
+
+    def _move_aside(self, step: int) -> None:
         self.close()
         aside = self._folder.with_name(f"{FOLDER}-damaged")
         aside.mkdir(exist_ok=True)
@@ -253,8 +262,10 @@ class Checkpoints:
     def remove(self) -> None:
         """Removes them: the run has ended, and its last state is in its record."""
         self.close()
-        crash.point("checkpoint.remove")
-        remove(self._folder)
+        # The run is ok whether that works or not.
+        with suppress(OSError):
+            crash.point("checkpoint.remove")
+            remove(self._folder)
 
     def close(self) -> None:
         """Lets the files go."""

@@ -9,10 +9,13 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rlbench import crash
 
@@ -104,10 +107,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+TEMPORARY = re.compile(r".+\.(\d+)-[0-9a-f]{8}\.tmp")
+"""Names that `replace_file` gives, with the process's number."""
+
+
 def clear_temporary(folder: Path) -> None:
     """Removes what `replace_file` had begun in a folder when its process was killed."""
     for left in folder.glob("*.tmp"):
-        if left.is_file() or left.is_symlink():
+        name = TEMPORARY.fullmatch(left.name)
+        if name and not psutil.pid_exists(int(name[1])) and not left.is_dir():
             left.unlink(missing_ok=True)
 
 

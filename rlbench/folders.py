@@ -63,8 +63,8 @@ def put(fresh: Path, path: Path) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         os.replace(path, old)
-    crash.point("run.make")
     try:
+        crash.point("run.make")
         os.replace(fresh, path)
     except OSError:
         if old.exists():
