@@ -59,7 +59,7 @@ def _one_entry(comparison: Comparison, name: str) -> dict[str, tuple[Task, Entry
     """A set's task and entry by the task's key.
 
     Raises:
-        UsageError: it has several algorithms on a task.
+        UsageError: it has several algorithms on a task, or none.
     """
     for task in comparison.tasks:
         if len(task.entries) > 1:
@@ -67,6 +67,8 @@ def _one_entry(comparison: Comparison, name: str) -> dict[str, tuple[Task, Entry
                 f"{name} holds {len(task.entries)} algorithms or settings on {task.label} "
                 f"({', '.join(task.entries)}); give the folder of one of them"
             )
+    if not comparison.tasks:
+        raise UsageError(f"{name} holds no run that can be read; `rlbench verify` says why")
     algos = {entry.runs[0].algo for task in comparison.tasks for entry in task.entries.values()}
     if len(algos) > 1:
         raise UsageError(f"{name} holds several algorithms ({', '.join(sorted(algos))}); give one")

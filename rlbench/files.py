@@ -33,13 +33,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """
     # Without waiting: to open a pipe would be to wait for its other end.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {size_in_words(limit)}", str(path))
-    return content
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {size_in_words(limit)}", str(path))
+        return file.read(limit)
 
 
 def size_in_words(size: int) -> str:

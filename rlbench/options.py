@@ -124,8 +124,8 @@ def read_config(path: Path) -> dict[str, Any]:
     for key in data:
         if key not in known:
             raise UsageError(f"unknown key {key!r} in {path}; {nearest(key, known)}")
-    for table in ("settings", "network"):
-        coerce(data.get(table, {}), dict, f"{table} in {path}")
+    for name, kind in (("settings", dict), ("network", dict), ("settings_source", str)):
+        coerce(data.get(name, kind()), kind, f"{name} in {path}")
     return data
 
 

@@ -1,8 +1,8 @@
 """Who runs which cell: several processes, on one machine or on a shared disk, never run one twice.
 
-A claim is a folder, `.sweep/ID`, as making one is atomic everywhere. Its owner touches a file in it
-while it is alive; a claim that nobody has touched for a while, or whose owner on this machine is
-gone, is taken over, by one taker at a time.
+A claim is a folder, `.sweep/ID`, as renaming one to a name that is taken fails everywhere. Its owner
+touches a file in it while it is alive; a claim that nobody has touched for a while, or whose owner
+on this machine is gone, is taken over, by one taker at a time.
 
     .sweep/ID/owner.json   who, and since when; touched every few seconds
     .sweep/ID/done.json    how the cell ended; a folder that has it stays
@@ -104,12 +104,20 @@ class Claims:
             return self._make(folder)
 
     def _make(self, folder: Path) -> bool:
-        try:
-            folder.mkdir()
-        except FileExistsError:
+        """With its owner in it from the first moment; whether there was none."""
+        if folder.is_dir():
             return False
-        crash.point("claim.made")
-        replace_file(folder / OWNER, json.dumps(self._owner).encode())
+        fresh = self._folder / f".{folder.name}.{self.token}"
+        fresh.mkdir()
+        try:
+            crash.point("claim.made")
+            replace_file(fresh / OWNER, json.dumps(self._owner).encode())
+            os.rename(fresh, folder)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if folder.is_dir():  # somebody was there first
+                return False
+            raise
         return True
 
     def _dead(self, folder: Path) -> bool:

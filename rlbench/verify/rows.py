@@ -40,6 +40,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def number(value: Any) -> float:
+    """The value, or 0 if it is no number."""
+    return value if _is_number(value) else 0
+
+
 def check_rows(rows: list[dict[str, Any]], episodes: Any, found: Findings) -> None:
     """Holds rows against each other, and evaluations against themselves.
 

@@ -15,7 +15,7 @@ from rlbench.config import NOT_HASHED, RunConfig, build
 from rlbench.errors import UsageError
 from rlbench.files import MAX_ARRAYS, MAX_JSON, MAX_METRICS, digest, read_bytes
 from rlbench.verify.finding import Findings
-from rlbench.verify.rows import TOTALS, check_rows, read_rows
+from rlbench.verify.rows import TOTALS, check_rows, number, read_rows
 
 POLICY = "policy.safetensors"
 LIMITS = {**dict.fromkeys(store.TABLES, MAX_JSON), store.METRICS: MAX_METRICS, POLICY: MAX_ARRAYS}
@@ -141,8 +141,8 @@ def _check_totals(
         found.unless(same, f"{name} of status.json is not that of the last evaluation")
     first = evaluations[0].get("updates") == 0
     found.unless(first, "it has no evaluation before training")
-    steps, seconds = config.get("budget_env_steps"), config.get("budget_seconds")
-    trained, took = last.get("simulated_env_steps") or 0, last.get("train_seconds") or 0.0
+    steps, seconds = (number(config.get(f"budget_{unit}")) for unit in ("env_steps", "seconds"))
+    trained, took = number(last.get("simulated_env_steps")), number(last.get("train_seconds"))
     spent = bool(steps and trained >= steps) or bool(seconds and took >= seconds)
     found.unless(spent or status["status"] != "ok", "it is ok, and has not spent its budget")
     over = max(0, trained - steps) if steps else None

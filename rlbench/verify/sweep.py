@@ -37,7 +37,11 @@ def check_sweep(root: Path, runs: Collection[Path]) -> Findings:
     if plan is not None and not isinstance(cells, dict):
         found.problems.append(f"{PLAN} has no cells")
     claims = root / FOLDER
-    names = sorted(p.name for p in claims.iterdir() if p.is_dir()) if claims.is_dir() else []
+    names = (
+        sorted(p.name for p in claims.iterdir() if p.is_dir() and p.name[0] != ".")
+        if claims.is_dir()
+        else []
+    )
     done: set[Path] = set()
     open_ = 0
     for name in names:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from rlbench.machine import processor
-from tests.faults import configs, damage, disk, kills, points, workers
+from tests.faults import configs, damage, directories, disk, kills, points, workers
 from tests.faults.common import Tally
 
 KINDS = {
@@ -19,6 +19,9 @@ KINDS = {
     "disk": lambda folder, size, seed: disk.disk(folder, size.refusals, size.sizes, seed),
     "damage": lambda folder, size, seed: damage.damage(folder, size.flips, seed),
     "configs": lambda folder, size, seed: [configs.configs(folder, size.configs, seed)],
+    "directories": lambda folder, size, seed: [
+        directories.directories(folder, size.directories, seed)
+    ],
     "workers": lambda folder, size, seed: [workers.workers(folder, size.workers, seed)],
 }
 FULL = argparse.Namespace(

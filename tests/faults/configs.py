@@ -194,7 +194,8 @@ def _as_flags(config: dict[str, Any], chance: random.Random) -> list[str]:
         if name in config:
             flags += [f"--{name.replace('_', '-')}={config[name]}"]
     flags += [f"--budget={config.get('budget_env_steps')}"]
-    for name, value in (config.get("settings") or {}).items() if config else ():
+    settings = config.get("settings")
+    for name, value in settings.items() if isinstance(settings, dict) else ():
         flags += ["--set", f"{name}={json.dumps(value) if chance.random() < 0.7 else value}"]
     strange = str(chance.choice(STRANGE))
     odd = (

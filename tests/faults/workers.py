@@ -17,7 +17,6 @@ env = "cartpole"
 algo = ["eggroll", "open_es", "random"]
 seeds = [1, 2, 3, 4, 5, 6]
 budget = 60000
-settings = {}
 eval_episodes = 4
 """
 WORKERS = 2
@@ -29,7 +28,7 @@ def workers(folder: Path, many: int, seed: int) -> Tally:
     tally, chance = Tally("SIGKILL of a sweep's driver or of a run of it"), random.Random(seed)
     folder.mkdir(exist_ok=True)
     file = folder / "cells.toml"
-    file.write_text(SWEEP.replace("settings = {}\n", ""))
+    file.write_text(SWEEP)
     calm = folder / "calm"
     done = rlbench("sweep", str(file), "--out", str(calm / "out"))
     assert done.returncode == 0, done.stderr
