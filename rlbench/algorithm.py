@@ -49,7 +49,12 @@ class Algorithm(Protocol[State]):
         ...
 
     def step(self, task: Task, state: State) -> tuple[State, Metrics]:
-        """One update. Metrics hold at least `rlbench.rollout.step_metrics` of its episodes."""
+        """One update. Metrics hold at least `rlbench.rollout.step_metrics` of its episodes.
+
+        The others are scalars. One whose name begins with `fitness_` is of what the population
+        scored: if it is not finite the run ends as diverged, as it does if the state is not
+        (`rlbench.finite`). A weight by rank would hide it.
+        """
         ...
 
     def act(self, task: Task, state: State, obs: Obs, key: Key) -> Action:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
 from rlbench import contract, meter, store
-from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.algorithm import Task, evaluate
 from rlbench.audit import miscount
 from rlbench.blocks import Blocks
 from rlbench.checkpoint import Checkpoint, Checkpoints
 from rlbench.errors import UsageError
+from rlbench.finite import float_arrays, not_finite, update_function
 from rlbench.hosts.team import Alone
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
@@ -29,18 +29,6 @@ EVAL_LANES = 32
 """Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
 ROW_SECONDS = 2.0
 """Training seconds that one row of update metrics covers, at least."""
-
-
-def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]:
-    """One update of any algorithm, with a check that its state stayed finite."""
-
-    def update(state: Any) -> Any:
-        state, metrics = algorithm.step(task, state)
-        numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in numbers] or [True]))
-        return state, metrics | {"finite": finite}
-
-    return update
 
 
 class Run:
@@ -202,13 +190,12 @@ class Run:
         if not self.counts["updates"] and (wrong := self.evaluate()):
             return "diverged", wrong
         while self.fraction() < 1.0:
-            metrics, wrong = self.update()
+            metrics, wrong, lost = self.update()
             if wrong:
                 return "failed", wrong
-            if not metrics.pop("finite"):
+            if lost:
                 self._write_metrics(metrics)
-                reason = f"the state became NaN or infinite in update {self.counts['updates']}"
-                return "diverged", reason
+                return "diverged", lost
             halted = self.stopped() and self.fraction() < 1.0
             part = self.fraction() * self.config.evaluations
             reached = part >= self._due or self.fraction() >= 1.0
@@ -238,8 +225,8 @@ class Run:
             return "failed", f"after the last update: {error}"
         return status, reason
 
-    def update(self) -> tuple[dict[str, Any], str]:
-        """One timed update; its metrics, and what is wrong with its counts."""
+    def update(self) -> tuple[dict[str, Any], str, str]:
+        """One timed update; its metrics, what is wrong with its counts, and what diverged."""
         with self.clocks.running("train"):
             self.state, metrics = self._update(self.state)
             wish = self.team.hear(self.team.count > 1 and self._signalled())
@@ -252,7 +239,12 @@ class Run:
         self.counts["live_env_steps"] += live
         wrong = miscount(simulated, live, self.most)
         told = f"update {self.counts['updates']} of {self.config.algo} {wrong}" if wrong else ""
-        return {k: v.item() for k, v in metrics.items()}, told
+        flags = np.asarray(metrics.pop("finite")).tolist()
+        values = {k: v.item() for k, v in metrics.items()}
+        lost = not_finite(list(float_arrays(self.state)), flags, values)
+        if lost:
+            lost = f"in update {self.counts['updates']} {lost} became NaN or infinite"
+        return values, told, lost
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         self._written = self.clocks["train"]
