@@ -10,7 +10,7 @@ Option names are those of the EGGROLL paper's search (arXiv 2511.16652, Table 1 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +85,8 @@ class EvolutionStrategy:
     episode_steps: int = 0
     noise_dtype: noises.NoiseType = "float16"
     unroll: int = 0
+
+    memory_setting: ClassVar[str] = "pop_size"
 
     def __post_init__(self) -> None:
         """Refuses what no population could use.

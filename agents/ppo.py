@@ -9,7 +9,7 @@ clipped by global norm, not by element; the value loss is not clipped.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +87,8 @@ class PPO:
     max_grad_norm: float = 0.5
     normalize_observations: bool = True
     normalize_rewards: bool = False
+
+    memory_setting: ClassVar[str] = "num_envs"
 
     def __post_init__(self) -> None:
         """Refuses what cannot be run.

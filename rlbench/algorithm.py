@@ -5,7 +5,7 @@ seconds, bytes and returns are the engine's business (`rlbench.runner`).
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array
@@ -76,6 +76,15 @@ class PlaysNetwork(Protocol):
         are normalised by; None if they are not.
         """
         ...
+
+
+@runtime_checkable
+class SizedBySetting(Protocol):
+    """What an algorithm may have besides: the name of the setting, an integer, with which its
+    memory grows. A run that does not fit is then told a value that does.
+    """
+
+    memory_setting: ClassVar[str]
 
 
 def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Episodes:

@@ -4,16 +4,25 @@ from typing import Any
 
 from rlbench.errors import UsageError
 
+MOST = 2**31 - 1
+"""What is counted is numbered in 32 bits."""
+
 
 def at_least(options: Any, least: int, *names: str) -> None:
-    """Refuses integers below `least`.
+    """Refuses integers below `least`, and those that 32 bits do not hold.
 
     Raises:
-        UsageError: names the first, its value and the least.
+        UsageError: names the first, its value and the limit.
     """
     for name in names:
+        _countable(options, name)
         if getattr(options, name) < least:
             raise UsageError(f"{name} must be at least {least}, not {getattr(options, name)}")
+
+
+def _countable(options: Any, name: str) -> None:
+    if getattr(options, name) > MOST:
+        raise UsageError(f"{name} must be at most {MOST} (32 bits), not {getattr(options, name)}")
 
 
 def mirrored_pairs(options: Any, name: str) -> None:
@@ -22,6 +31,7 @@ def mirrored_pairs(options: Any, name: str) -> None:
     Raises:
         UsageError: names it, and the nearest that is.
     """
+    _countable(options, name)
     value = getattr(options, name)
     if value < 2 or value % 2:
         raise UsageError(
