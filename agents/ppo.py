@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from rlbench.agents._advantages import RewardScale, estimate_advantages, no_rewards, scale_rewards
 from rlbench.algorithm import Task
-from rlbench.bounds import at_least, between, not_negative, positive
+from rlbench.bounds import at_least, between, countable, not_negative, positive
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, observed, see
 from rlbench.seeding import Streams, stream
@@ -101,6 +101,7 @@ class PPO:
         between(self, 0.0, 1.0, "gamma", "gae_lambda")
         not_negative(self, "ent_coef", "vf_coef")
         steps = self.num_envs * self.num_steps
+        countable("num_envs x num_steps", steps)
         if steps % self.num_minibatches or steps == self.num_minibatches:
             raise UsageError(
                 f"num_minibatches must divide num_envs x num_steps = {steps} into parts of at "

@@ -15,14 +15,19 @@ def at_least(options: Any, least: int, *names: str) -> None:
         UsageError: names the first, its value and the limit.
     """
     for name in names:
-        _countable(options, name)
+        countable(name, getattr(options, name))
         if getattr(options, name) < least:
             raise UsageError(f"{name} must be at least {least}, not {getattr(options, name)}")
 
 
-def _countable(options: Any, name: str) -> None:
-    if getattr(options, name) > MOST:
-        raise UsageError(f"{name} must be at most {MOST} (32 bits), not {getattr(options, name)}")
+def countable(name: str, value: int) -> None:
+    """Refuses integers that 32 bits do not hold.
+
+    Raises:
+        UsageError: names it, the most and its value.
+    """
+    if value > MOST:
+        raise UsageError(f"{name} must be at most {MOST} (32 bits), not {value}")
 
 
 def mirrored_pairs(options: Any, name: str) -> None:
@@ -31,8 +36,8 @@ def mirrored_pairs(options: Any, name: str) -> None:
     Raises:
         UsageError: names it, and the nearest that is.
     """
-    _countable(options, name)
     value = getattr(options, name)
+    countable(name, value)
     if value < 2 or value % 2:
         raise UsageError(
             f"{name} must be an even number of at least 2 (mirrored pairs), not {value}; the "

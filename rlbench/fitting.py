@@ -194,11 +194,15 @@ def memory_told(algorithm: AnyAlgorithm) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    except Exception as error:  # jax raises it as JaxRuntimeError, or as ValueError
         text = str(error)
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
             raise
         said = text.rpartition("RESOURCE_EXHAUSTED:")[2].strip().partition("\n")[0].rstrip(".")
         half = next(_halves(algorithm), None)
-        hint = "--set {}={} needs about half".format(*_setting(half)) if half else GENERAL
+        hint = (
+            "--set {}={} or a smaller network needs less".format(*_setting(half))
+            if half
+            else GENERAL
+        )
         raise RunError(f"out of memory: {said or 'no more can be had'}; {hint}", "") from error

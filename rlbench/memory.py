@@ -162,10 +162,12 @@ def _var_bytes(var: Any) -> int:
 def least_bytes(jaxpr: Any) -> int:
     """Bytes that a program needs whatever a compiler makes of it: a lower bound.
 
-    Arrays on the way may be fused away, but not what goes in, nor what a loop carries or stacks up.
-    What goes in may be reused for these, so that the larger counts, not their sum.
+    Arrays on the way may be fused away, but not what comes out, nor what a loop carries or stacks
+    up. One may be the other, so that the larger counts, not their sum. What goes in may be unused,
+    and what comes out as it went in is not computed.
     """
-    return max(sum(map(_var_bytes, jaxpr.invars)), _in_loops(jaxpr))
+    results = {x for x in jaxpr.outvars if isinstance(x, core.Var)} - set(jaxpr.invars)
+    return max(sum(map(_var_bytes, results)), _in_loops(jaxpr))
 
 
 def _in_loops(jaxpr: Any) -> int:

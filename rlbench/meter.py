@@ -94,12 +94,7 @@ class Compiled:
         traced = function
         if not isinstance(traced, Traced):
             traced = Traced(traced, *args, donate=donate, out=out)
-        self._traced, self._call = traced, traced.compile(options)
-
-    @property
-    def traces(self) -> int:
-        """How often the function was traced."""
-        return self._traced.traces
+        self.traced, self._call = traced, traced.compile(options)
 
     def __call__(self, *args: Any) -> Any:
         """Runs it and waits for the result.
@@ -108,8 +103,10 @@ class Compiled:
             RuntimeError: it was traced more than once, so a time would include a compilation.
         """
         out = jax.block_until_ready(self._call(*args))
-        if self.traces != 1:
-            raise RuntimeError(f"the function was traced {self.traces} times instead of once")
+        if self.traced.traces != 1:
+            raise RuntimeError(
+                f"the function was traced {self.traced.traces} times instead of once"
+            )
         return out
 
     def program(self) -> str:
