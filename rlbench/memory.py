@@ -167,36 +167,30 @@ def least_bytes(jaxpr: Any) -> int:
     and what comes out as it went in is not computed.
     """
     results = {x for x in jaxpr.outvars if isinstance(x, core.Var)} - set(jaxpr.invars)
-    return max(sum(map(_var_bytes, results)), _in_loops(jaxpr))
+    everything = [True] * len(jaxpr.outvars)
+    return max(sum(map(_var_bytes, results)), _in_loops(jaxpr, everything))
 
 
-def _in_loops(jaxpr: Any) -> int:
-    most, needed = 0, {x for x in jaxpr.outvars if isinstance(x, core.Var)}
+def _in_loops(jaxpr: Any, wanted: list[bool]) -> int:
+    """Of a program some of whose results are wanted: a compiler leaves out what only others need.
+
+    A loop of one turn is none to a compiler. (jax itself takes out of a loop what no turn changes.)
+    """
+    results = zip(jaxpr.outvars, wanted, strict=True)
+    most, needed = 0, {x for x, here in results if here and isinstance(x, core.Var)}
     for eqn in reversed(jaxpr.eqns):
         used = [var in needed for var in eqn.outvars]
         if not any(used) and not eqn.effects:
-            continue  # as a compiler does, leave out what nothing needs
+            continue
         needed.update(x for x in eqn.invars if isinstance(x, core.Var))
-        inside = max(map(_in_loops, _inner(eqn)), default=0)
-        held, stacked = _held(eqn, used)
-        most = max(most, held, stacked + inside)
+        turns, name = eqn.params.get("length", 0), eqn.primitive.name
+        carried = {"while": len(used), "scan": eqn.params.get("num_carry")}.get(name, 0)
+        # What it carries a loop itself may need; what it stacks up lies beside what a turn holds.
+        inside = [True] * carried + used[carried:]
+        parts = [x for x in _inner(eqn) if len(x.outvars) == len(used)]
+        deeper = max((_in_loops(x, inside) for x in parts), default=0)
+        held = [_var_bytes(var) if here else 0 for var, here in zip(eqn.outvars, used, strict=True)]
+        if name == "while" or (name == "scan" and turns > 1):
+            most = max(most, sum(held), sum(held[carried:]) + deeper)
+        most = max(most, deeper)
     return most
-
-
-def _held(eqn: Any, used: list[bool]) -> tuple[int, int]:
-    """Bytes of a loop's results, and of those among them that it stacks up; 0 for other steps.
-
-    A loop of one turn is none to a compiler, and what every turn leaves alone it moves out.
-    """
-    if eqn.primitive.name == "while":
-        body, consts = eqn.params["body_jaxpr"].jaxpr, eqn.params["body_nconsts"]
-        carried = len(eqn.outvars)
-    elif eqn.primitive.name == "scan" and eqn.params["length"] > 1:
-        body, consts = eqn.params["jaxpr"].jaxpr, eqn.params["num_consts"]
-        carried = eqn.params["num_carry"]
-    else:
-        return 0, 0
-    pairs = zip(body.outvars[:carried], body.invars[consts : consts + carried], strict=True)
-    changed = [after is not before for after, before in pairs] + used[carried:]
-    held = [_var_bytes(var) if here else 0 for var, here in zip(eqn.outvars, changed, strict=True)]
-    return sum(held), sum(held[carried:])
