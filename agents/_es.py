@@ -22,7 +22,7 @@ from rlbench.agents import _unrolls
 from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.bounds import at_least, countable, mirrored_pairs, positive
+from rlbench.bounds import at_least, mirrored_pairs, positive, product
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, SlotPolicy, play, step_metrics
 from rlbench.seeding import Streams
@@ -97,8 +97,7 @@ class EvolutionStrategy:
         mirrored_pairs(self, "pop_size")
         at_least(self, 1, "n_parallel_evaluations")
         at_least(self, 0, "noise_reuse", "episode_steps")
-        episodes = self.pop_size * self.n_parallel_evaluations
-        countable("pop_size x n_parallel_evaluations", episodes)
+        product(self, "pop_size", "n_parallel_evaluations")
         positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
         _unrolls.check(self)
 

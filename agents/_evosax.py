@@ -20,7 +20,7 @@ from jaxtyping import Array, Int
 
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.bounds import at_least, countable, positive
+from rlbench.bounds import at_least, positive, product
 from rlbench.memory import bytes_needed, bytes_of, refuse_more_than_there_is
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, play, step_metrics
@@ -97,8 +97,7 @@ class EvosaxAgent(ABC):
         at_least(self, 2, "pop_size")
         at_least(self, 1, "n_parallel_evaluations")
         at_least(self, 0, "episode_steps")
-        episodes = self.pop_size * self.n_parallel_evaluations
-        countable("pop_size x n_parallel_evaluations", episodes)
+        product(self, "pop_size", "n_parallel_evaluations")
         positive(self, "sigma")
 
     @abstractmethod

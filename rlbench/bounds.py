@@ -1,5 +1,6 @@
 """Numbers out of range, refused in one sentence."""
 
+import math
 from typing import Any
 
 from rlbench.errors import UsageError
@@ -28,6 +29,17 @@ def countable(name: str, value: int) -> None:
     """
     if value > MOST:
         raise UsageError(f"{name} must be at most {MOST} (32 bits), not {value}")
+
+
+def product(options: Any, *names: str) -> int:
+    """Of these; refuses what 32 bits do not hold.
+
+    Raises:
+        UsageError: names them, the most and their product.
+    """
+    value = int(math.prod(getattr(options, name) for name in names))
+    countable(" x ".join(names), value)
+    return value
 
 
 def mirrored_pairs(options: Any, name: str) -> None:

@@ -167,6 +167,21 @@ def test_what_is_far_too_large_ends_in_a_sentence_and_nothing_is_computed(argv, 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2 * MIB  # in KiB
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--algo eggroll --set pop_size=3000000000",
+        "--algo open_es --set pop_size=2000000000 --set n_parallel_evaluations=2",
+        "--algo ppo --set num_envs=100000000",
+        "--algo snes --set pop_size=5000000000",
+    ],
+)
+def test_what_32_bits_do_not_count_is_a_mistake(argv, tmp_path, capsys):
+    code, error = told([*RUN, *argv.split()], tmp_path, capsys)
+    assert code == 2 and "must be at most 2147483647 (32 bits)" in error
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("argv", ["--algo cma_es", "--algo simple_ga", "--algo snes"])
 def test_a_population_that_is_built_is_refused_before_its_strategy_is(argv, tmp_path, capsys):
     argv = [*RUN, *argv.split(), "--set", "hidden=[100000,100000]"]
