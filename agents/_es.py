@@ -10,7 +10,7 @@ Option names are those of the EGGROLL paper's search (arXiv 2511.16652, Table 1 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from rlbench.agents import _unrolls
 from rlbench.agents._fitness import shape_fitness
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.bounds import at_least, mirrored_pairs, positive
+from rlbench.bounds import at_least, mirrored_pairs, positive, product
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, SlotPolicy, play, step_metrics
 from rlbench.seeding import Streams
@@ -86,6 +86,8 @@ class EvolutionStrategy:
     noise_dtype: noises.NoiseType = "float16"
     unroll: int = 0
 
+    memory_setting: ClassVar[str] = "pop_size"
+
     def __post_init__(self) -> None:
         """Refuses what no population could use.
 
@@ -95,6 +97,7 @@ class EvolutionStrategy:
         mirrored_pairs(self, "pop_size")
         at_least(self, 1, "n_parallel_evaluations")
         at_least(self, 0, "noise_reuse", "episode_steps")
+        product(self, "pop_size", "n_parallel_evaluations")
         positive(self, "learning_rate", "sigma", "lr_decay", "sigma_decay")
         _unrolls.check(self)
 

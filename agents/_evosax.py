@@ -12,16 +12,16 @@ slot, so that they share one read of its weights.
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from rlbench.agents._memory import bytes_needed, refuse_more_than_there_is
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.bounds import at_least, positive
+from rlbench.bounds import at_least, positive, product
+from rlbench.memory import bytes_needed, bytes_of, refuse_more_than_there_is
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, see
 from rlbench.rollout import Episodes, play, step_metrics
 from rlbench.seeding import Streams
@@ -86,6 +86,8 @@ class EvosaxAgent(ABC):
     normalize_observations: bool = True
     episode_steps: int = 0
 
+    memory_setting: ClassVar[str] = "pop_size"
+
     def __post_init__(self) -> None:
         """Refuses what no population could use.
 
@@ -95,6 +97,7 @@ class EvosaxAgent(ABC):
         at_least(self, 2, "pop_size")
         at_least(self, 1, "n_parallel_evaluations")
         at_least(self, 0, "episode_steps")
+        product(self, "pop_size", "n_parallel_evaluations")
         positive(self, "sigma")
 
     @abstractmethod
@@ -125,6 +128,9 @@ class EvosaxAgent(ABC):
 
     def _refuse_what_cannot_fit(self, task: Task) -> None:
         """Before anything is allocated: only shapes are computed."""
+        weights = bytes_of(jax.eval_shape(task.policy.init, jax.random.key(0)))
+        # A strategy is made of real weights, so that they are held against what there is first.
+        self._refuse(weights // 4, (self.pop_size + 1) * weights)
         es, params = self._strategy(task)
         key = jax.random.key(0)
         state = jax.eval_shape(lambda: self.init(task, Streams(key, key))).strategy
@@ -136,7 +142,10 @@ class EvosaxAgent(ABC):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # evosax's ClipUp calls what optax deprecates
             needed = bytes_needed(generation, state, jax.ShapeDtypeStruct((self.pop_size,), float))
-        what = f"{self.title} with {es.num_dims:,} weights and pop_size {self.pop_size:,}"
+        self._refuse(es.num_dims, needed)
+
+    def _refuse(self, weights: int, needed: int) -> None:
+        what = f"{self.title} with {weights:,} weights and pop_size {self.pop_size:,}"
         refuse_more_than_there_is(what, needed, self.smaller)
 
     @property

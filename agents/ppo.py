@@ -9,7 +9,7 @@ clipped by global norm, not by element; the value loss is not clipped.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from rlbench.agents._advantages import RewardScale, estimate_advantages, no_rewards, scale_rewards
 from rlbench.algorithm import Task
-from rlbench.bounds import at_least, between, not_negative, positive
+from rlbench.bounds import at_least, between, not_negative, positive, product
 from rlbench.errors import UsageError
 from rlbench.normalizer import Moments, applied, merge, merge_all, no_observations, observed, see
 from rlbench.seeding import Streams, stream
@@ -87,6 +87,7 @@ class PPO:
     max_grad_norm: float = 0.5
     normalize_observations: bool = True
     normalize_rewards: bool = False
+    memory_setting: ClassVar[str] = "num_envs"
 
     def __post_init__(self) -> None:
         """Refuses what cannot be run.
@@ -98,7 +99,7 @@ class PPO:
         positive(self, "learning_rate", "lr_decay", "clip_eps", "max_grad_norm")
         between(self, 0.0, 1.0, "gamma", "gae_lambda")
         not_negative(self, "ent_coef", "vf_coef")
-        steps = self.num_envs * self.num_steps
+        steps = product(self, "num_envs", "num_steps")
         if steps % self.num_minibatches or steps == self.num_minibatches:
             raise UsageError(
                 f"num_minibatches must divide num_envs x num_steps = {steps} into parts of at "
@@ -107,10 +108,8 @@ class PPO:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        per_update = self.num_epochs * self.num_minibatches
-        rate = optax.exponential_decay(
-            self.learning_rate, per_update, self.lr_decay, staircase=True
-        )
+        every = self.num_epochs * self.num_minibatches
+        rate = optax.exponential_decay(self.learning_rate, every, self.lr_decay, staircase=True)
         return optax.chain(
             optax.clip_by_global_norm(self.max_grad_norm), optax.adam(rate, eps=1e-5)
         )

@@ -5,7 +5,7 @@ those of the raw environment under the engine's own rollout.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class RandomPolicy:
     """
 
     episodes: int = 256
+
+    memory_setting: ClassVar[str] = "episodes"
 
     def __post_init__(self) -> None:
         """Refuses no episodes.

@@ -5,7 +5,7 @@ seconds, bytes and returns are the engine's business (`rlbench.runner`).
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array
@@ -49,7 +49,12 @@ class Algorithm(Protocol[State]):
         ...
 
     def step(self, task: Task, state: State) -> tuple[State, Metrics]:
-        """One update. Metrics hold at least `rlbench.rollout.step_metrics` of its episodes."""
+        """One update. Metrics hold at least `rlbench.rollout.step_metrics` of its episodes.
+
+        The others are scalars. One whose name begins with `fitness_` is of what the population
+        scored: if it is not finite the run ends as diverged, as it does if the state is not
+        (`rlbench.finite`). A weight by rank would hide it.
+        """
         ...
 
     def act(self, task: Task, state: State, obs: Obs, key: Key) -> Action:
@@ -71,6 +76,15 @@ class PlaysNetwork(Protocol):
         are normalised by; None if they are not.
         """
         ...
+
+
+@runtime_checkable
+class SizedBySetting(Protocol):
+    """What an algorithm may have besides: the name of the setting, an integer, with which its
+    memory grows. A run that does not fit is then told a value that does.
+    """
+
+    memory_setting: ClassVar[str]
 
 
 def evaluate(algorithm: AnyAlgorithm, task: Task, state: Any, keys: Array) -> Episodes:

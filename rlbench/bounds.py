@@ -1,19 +1,45 @@
 """Numbers out of range, refused in one sentence."""
 
+import math
 from typing import Any
 
 from rlbench.errors import UsageError
 
+MOST = 2**31 - 1
+"""What is counted is numbered in 32 bits."""
+
 
 def at_least(options: Any, least: int, *names: str) -> None:
-    """Refuses integers below `least`.
+    """Refuses integers below `least`, and those that 32 bits do not hold.
 
     Raises:
-        UsageError: names the first, its value and the least.
+        UsageError: names the first, its value and the limit.
     """
     for name in names:
+        countable(name, getattr(options, name))
         if getattr(options, name) < least:
             raise UsageError(f"{name} must be at least {least}, not {getattr(options, name)}")
+
+
+def countable(name: str, value: int) -> None:
+    """Refuses integers that 32 bits do not hold.
+
+    Raises:
+        UsageError: names it, the most and its value.
+    """
+    if value > MOST:
+        raise UsageError(f"{name} must be at most {MOST} (32 bits), not {value}")
+
+
+def product(options: Any, *names: str) -> int:
+    """Of these; refuses what 32 bits do not hold.
+
+    Raises:
+        UsageError: names them, the most and their product.
+    """
+    value = int(math.prod(getattr(options, name) for name in names))
+    countable(" x ".join(names), value)
+    return value
 
 
 def mirrored_pairs(options: Any, name: str) -> None:
@@ -23,6 +49,7 @@ def mirrored_pairs(options: Any, name: str) -> None:
         UsageError: names it, and the nearest that is.
     """
     value = getattr(options, name)
+    countable(name, value)
     if value < 2 or value % 2:
         raise UsageError(
             f"{name} must be an even number of at least 2 (mirrored pairs), not {value}; the "

@@ -6,43 +6,29 @@ fractions of it. The clock of training runs during updates only; checkpoints hav
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
 from rlbench import contract, meter
-from rlbench.algorithm import AnyAlgorithm, Task, evaluate
+from rlbench.algorithm import AnyAlgorithm
 from rlbench.arrays import state_hash
 from rlbench.audit import miscount
-from rlbench.blocks import Blocks
 from rlbench.checkpoint import Checkpoint, Checkpoints
 from rlbench.errors import UsageError
+from rlbench.finite import not_finite
+from rlbench.fitting import GENERAL, Programs, smaller, too_large
 from rlbench.hosts.team import Alone
+from rlbench.memory import Room, resident_bytes
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
-from rlbench.seeding import evaluation_keys, run_streams
 from rlbench.state import restore_state, state_arrays
 from rlbench.writer import RunWriter
 
-EVAL_LANES = 32
-"""Lanes of an evaluation block: fixed, so that its bits do not depend on the machine."""
 ROW_SECONDS = 2.0
 """Training seconds that one row of update metrics covers, at least."""
-
-
-def update_function(algorithm: AnyAlgorithm, task: Task) -> Callable[[Any], Any]:
-    """One update of any algorithm, with a check that its state stayed finite."""
-
-    def update(state: Any) -> Any:
-        state, metrics = algorithm.step(task, state)
-        numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in numbers] or [True]))
-        return state, metrics | {"finite": finite}
-
-    return update
 
 
 class Run:
@@ -83,43 +69,40 @@ class Run:
         self.last_return: float | None = None
         self._written, self._due = 0.0, 1
 
-    def compile(self, found: Checkpoint | None, checkpoint_seconds: float) -> None:
-        """Makes the first state, or takes that of a checkpoint; compiles update and evaluation.
+    def trace(self, found: Checkpoint | None) -> None:
+        """Finds out what is to be compiled, by shapes alone.
 
         Args:
             found: where to go on.
-            checkpoint_seconds: least time between two checkpoints.
         """
         if found:
             self.counts, self.clocks.seconds = found.record["counts"], found.record["clocks"]
             self.last_return = found.record["last_return"]
             self._written, self._due = found.record["written"], found.record["due"]
         self._tell("compiling")
-        blocks = self.task.blocks
-        everywhere = blocks.replicated if blocks.spans_processes else None
+        self.programs = self._programs(self.algorithm, self.clocks)
+
+    def _programs(self, algorithm: AnyAlgorithm, clocks: meter.Clocks) -> Programs:
+        seed, episodes = self.config.seed, self.config.eval_episodes
+        return Programs(algorithm, self.task, seed, episodes, clocks)
+
+    def begin(self, found: Checkpoint | None, checkpoint_seconds: float) -> None:
+        """Makes the first state, or takes that of a checkpoint.
+
+        Args:
+            found: where to go on.
+            checkpoint_seconds: least time between two checkpoints.
+        """
+        programs, put = self.programs, self.task.blocks.put
         with self.clocks.running("setup"):
-            self.state = blocks.put(self._initial(found))
-            keys = blocks.put(evaluation_keys(self.config.eval_episodes))
-        with self.clocks.running("compile"):
-            update = update_function(self.algorithm, self.task)
-            self._update = meter.Compiled(update, self.state, donate=True, out=everywhere)
-        calm = Task(self.task.env, self.task.policy, Blocks(EVAL_LANES, blocks.devices))
-        with self.clocks.running("eval_compile"):
-            play = meter.Compiled(
-                lambda state, keys: evaluate(self.algorithm, calm, state, keys),
-                self.state,
-                keys,
-                out=everywhere,
+            self.state = put(
+                restore_state(programs.shapes, found.arrays) if found else programs.first()
             )
-        self._evaluate = lambda: play(self.state, keys)
-        self._rss_after_compile = meter.resident_bytes()
+            keys = put(programs.keys())
+        self._update = programs.update
+        self._evaluate = lambda: programs.evaluate(self.state, keys)
+        self._rss_after_compile = resident_bytes()
         self._checkpoint_seconds, self._saved = checkpoint_seconds, time.monotonic()
-
-    def _initial(self, found: Checkpoint | None) -> Any:
-        def first() -> Any:
-            return self.algorithm.init(self.task, run_streams(self.config.seed))
-
-        return restore_state(jax.eval_shape(first), found.arrays) if found else first()
 
     def save(self) -> None:
         """Writes a checkpoint of this moment, between two updates."""
@@ -137,17 +120,16 @@ class Run:
             self.checkpoints.save(self.counts["updates"], state_arrays(self.state), record)
         self._saved = time.monotonic()
 
-    def too_large(self, limit: int | None) -> str:
-        """Why this run is not begun with so many bytes of memory; empty if it fits."""
-        buffers = self._update.buffer_bytes() or 0
-        needed = self._rss_after_compile + buffers
-        if limit is None or needed <= limit:
-            return ""
-        return (
-            f"an update needs {buffers / 2**20:,.0f} MiB of buffers beside the process's "
-            f"{self._rss_after_compile / 2**20:,.0f} MiB, more than --max-memory "
-            f"{limit / 2**20:,.0f} MiB; a smaller population, batch or network needs less"
-        )
+    def too_large(self, room: Room) -> str:
+        """Why this run is not begun with so much memory, and what would be; empty if it fits."""
+        what, wrong = too_large(self.programs, room)
+        if what == "update" and self.team.count == 1:
+            needed = self.programs.needed(room)
+            make = partial(self._programs, clocks=meter.Clocks())
+            return f"{wrong}; {smaller(self.algorithm, make, room, needed)}"
+        if what == "update":  # several processes would all have to compile what is advised
+            return f"{wrong}; {GENERAL}"
+        return f"{wrong}; fewer --eval-episodes or a smaller network need less" if what else ""
 
     def skip(self, reason: str) -> None:
         """Records that the run was not begun."""
@@ -204,13 +186,12 @@ class Run:
         if not self.counts["updates"] and (wrong := self.evaluate()):
             return "diverged", wrong
         while self.fraction() < 1.0:
-            metrics, wrong = self.update()
+            metrics, wrong, lost = self.update()
             if wrong:
                 return "failed", wrong
-            if not metrics.pop("finite"):
+            if lost:
                 self._write_metrics(metrics)
-                reason = f"the state became NaN or infinite in update {self.counts['updates']}"
-                return "diverged", reason
+                return "diverged", lost
             halted = self.stopped() and self.fraction() < 1.0
             part = self.fraction() * self.config.evaluations
             reached = part >= self._due or self.fraction() >= 1.0
@@ -240,8 +221,8 @@ class Run:
             return "failed", f"after the last update: {error}"
         return status, reason
 
-    def update(self) -> tuple[dict[str, Any], str]:
-        """One timed update; its metrics, and what is wrong with its counts."""
+    def update(self) -> tuple[dict[str, Any], str, str]:
+        """One timed update; its metrics, what is wrong with its counts, and what diverged."""
         with self.clocks.running("train"):
             self.state, metrics = self._update(self.state)
             wish = self.team.hear(self.team.count > 1 and self._signalled())
@@ -254,7 +235,12 @@ class Run:
         self.counts["live_env_steps"] += live
         wrong = miscount(simulated, live, self.most)
         told = f"update {self.counts['updates']} of {self.config.algo} {wrong}" if wrong else ""
-        return {k: v.item() for k, v in metrics.items()}, told
+        flags = np.asarray(metrics.pop("finite")).tolist()
+        values = {k: v.item() for k, v in metrics.items()}
+        lost = not_finite(self.programs.names, flags, values)
+        if lost:
+            lost = f"in update {self.counts['updates']} {lost} became NaN or infinite"
+        return values, told, lost
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
         self._written = self.clocks["train"]

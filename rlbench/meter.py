@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import psutil
 
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 """XLA's CPU compiler hands matrix products to a library, and by default sums and their neighbours
@@ -42,26 +41,18 @@ class Clocks:
         return self.seconds.get(name, 0.0)
 
 
-class Compiled:
-    """A function compiled ahead of time for one set of shapes, which can never be traced again."""
+class Traced:
+    """A function as a program for one set of shapes, not compiled yet.
+
+    Attributes:
+        jaxpr: the program.
+        traces: how often the function was traced.
+    """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        *args: Any,
-        donate: bool = False,
-        out: Any = None,
-        options: Mapping[str, str] | None = None,
+        self, function: Callable[..., Any], *args: Any, donate: bool = False, out: Any = None
     ) -> None:
-        """Traces and compiles.
-
-        Args:
-            function: a pure function.
-            args: example arguments; later calls must match their shapes and shardings.
-            donate: let the first argument's buffers be reused for the result.
-            out: the results' sharding, if XLA is not to choose it.
-            options: of XLA's compiler; those of the platform if None.
-        """
+        """Traces; for the arguments see `Compiled`."""
         self.traces = 0
 
         def counted(*values: Any) -> Any:
@@ -70,9 +61,40 @@ class Compiled:
 
         chosen = {} if out is None else {"out_shardings": out}
         jitted = jax.jit(counted, donate_argnums=(0,) if donate else (), **chosen)
+        self._traced = jitted.trace(*args)
+        self.jaxpr = self._traced.jaxpr.jaxpr
+
+    def compile(self, options: Mapping[str, str]) -> Any:
+        """What XLA makes of it."""
+        return self._traced.lower().compile(compiler_options=dict(options))
+
+
+class Compiled:
+    """A function compiled ahead of time for one set of shapes, which can never be traced again."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any] | Traced,
+        *args: Any,
+        donate: bool = False,
+        out: Any = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Traces and compiles.
+
+        Args:
+            function: a pure function; or one that was traced, and then nothing else but `options`.
+            args: example arguments, or their shapes and shardings; later calls must match these.
+            donate: let the first argument's buffers be reused for the result.
+            out: the results' sharding, if XLA is not to choose it.
+            options: of XLA's compiler; those of the platform if None.
+        """
         if options is None:
             options = CPU_OPTIONS if jax.default_backend() == "cpu" else {}
-        self._call = jitted.lower(*args).compile(compiler_options=dict(options))
+        traced = function
+        if not isinstance(traced, Traced):
+            traced = Traced(traced, *args, donate=donate, out=out)
+        self.traced, self._call = traced, traced.compile(options)
 
     def __call__(self, *args: Any) -> Any:
         """Runs it and waits for the result.
@@ -81,8 +103,10 @@ class Compiled:
             RuntimeError: it was traced more than once, so a time would include a compilation.
         """
         out = jax.block_until_ready(self._call(*args))
-        if self.traces != 1:
-            raise RuntimeError(f"the function was traced {self.traces} times instead of once")
+        if self.traced.traces != 1:
+            raise RuntimeError(
+                f"the function was traced {self.traced.traces} times instead of once"
+            )
         return out
 
     def program(self) -> str:
@@ -100,11 +124,6 @@ class Compiled:
             + analysis.temp_size_in_bytes
             - analysis.alias_size_in_bytes
         )
-
-
-def resident_bytes() -> int:
-    """The process's resident set now."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def peak_resident_bytes() -> int:

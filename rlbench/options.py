@@ -83,7 +83,7 @@ class RunOptions:
     """Go on with an existing run from its last checkpoint; begin it if there is none."""
     checkpoint_seconds: Annotated[str, _flag("SECONDS", "default: 60")] = ""
     """Least time between two checkpoints."""
-    max_memory: Annotated[str, _flag("SIZE", "default: no limit")] = ""
+    max_memory: Annotated[str, _flag("SIZE", "default: what is available")] = ""
     """Do not begin a run whose process would need more memory: 8GiB."""
     allow_code: Annotated[bool, _flag("", "")] = False
     """Let --config name agents and environments as package.module:Class."""

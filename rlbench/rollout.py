@@ -9,7 +9,8 @@ start states are computed beforehand, at once.
 
 Steps of lanes without a running episode are *simulated* but not *live*: physics was computed and
 paid for. Such a lane may turn NaN (Brax's generalized backend does), so masks are `jnp.where`,
-never `*`.
+never `*`. NaN or infinity that a running episode's policy acts on is not masked: it is in the
+moments of the observations, or, where none are kept, the episode's return is NaN.
 """
 
 from collections.abc import Callable
@@ -223,15 +224,23 @@ def step_lanes(
     lengths = c.lengths + c.alive
     tracked = c.obs if shift.shape[0] else jnp.zeros((c.alive.shape[0], 0))
     centred = jnp.where(c.alive[:, None], tracked - shift, 0.0)
+    reward = now.reward if shift.shape[0] else _unless_blind(now.reward, c.obs)
     return Playing(
         state=state,
         obs=now.obs,
         alive=c.alive & ~(now.terminated | now.truncated) & (lengths < horizon),
         lengths=lengths,
-        returns=c.returns + jnp.where(c.alive, now.reward, 0.0),
+        returns=c.returns + jnp.where(c.alive, reward, 0.0),
         obs_sum=c.obs_sum + centred,
         obs_square_sum=c.obs_square_sum + centred * centred,
     )
+
+
+def _unless_blind(reward: Float[Array, " L"], obs: Array) -> Float[Array, " L"]:
+    """The reward; NaN where what was acted on is not finite, and nothing else would tell."""
+    if not jnp.issubdtype(obs.dtype, jnp.floating):
+        return reward
+    return jnp.where(jnp.all(jnp.isfinite(obs), axis=-1), reward, jnp.nan)
 
 
 def _keep(record: _Record, lanes: Playing, ended: Array, per_item: int) -> _Record:

@@ -12,8 +12,10 @@ from typing import Any
 from rlbench import machine, resuming, store
 from rlbench.checkpoint import Checkpoint, Checkpoints
 from rlbench.errors import RunError, UsageError, WriteError
+from rlbench.fitting import memory_told
 from rlbench.hosts.team import Alone
 from rlbench.loop import Run
+from rlbench.memory import room_for
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
 from rlbench.watchdog import Watchdog, end_as_stalled
@@ -30,7 +32,7 @@ class Care:
         resume: go on with what is in the run directory.
         overwrite: replace it; if it is also to be resumed, only if that cannot be.
         checkpoint_seconds: least time between two checkpoints.
-        max_memory: bytes that the process may need; None for no limit.
+        max_memory: bytes that the process may need; None for what is available here.
     """
 
     resume: bool = False
@@ -117,17 +119,23 @@ def drive(current: Run, found: Checkpoint | None, care: Care) -> None:
     """The run itself, as every process of it does it."""
     prepared, writer, team = current.prepared, current.writer, current.team
     team.when_ended(writer.status)
+    room = room_for(care.max_memory)
     # On an accelerator an idle processor is what one hopes for; another process is waited for idly.
     watched = prepared.config.device == "cpu" and team.count == 1
     try:
-        current.compile(found, care.checkpoint_seconds)
-        if told := team.share(current.too_large(care.max_memory)):
-            return current.skip(told)
-        team.same({})
-        with Watchdog(partial(end_as_stalled, writer.status)) if watched else nullcontext():
-            status, reason = current.audited(*current.train())
-        team.over()
-        current.finish(status, reason)
+        with memory_told(prepared.algorithm):
+            current.trace(found)
+            # Once by a lower bound: what is far too large is not even compiled.
+            for prepare in (lambda: None, current.programs.compile):
+                prepare()
+                if told := team.share(current.too_large(room)):
+                    return current.skip(told)
+            current.begin(found, care.checkpoint_seconds)
+            team.same({})
+            with Watchdog(partial(end_as_stalled, writer.status)) if watched else nullcontext():
+                status, reason = current.audited(*current.train())
+            team.over()
+            current.finish(status, reason)
     except BaseException as error:
         team.explain(error)
         _record_end(writer, error)

@@ -15,7 +15,8 @@ def _is_key(x: Any) -> bool:
     return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
-def _path(path: Any) -> str:
+def path_name(path: Any) -> str:
+    """A leaf's name: jax's key path, joined by dots."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
@@ -23,7 +24,8 @@ def state_arrays(state: Any) -> Arrays:
     """Every array of a state by its path; keys as their counter words."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {
-        _path(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in leaves
+        path_name(path): np.asarray(jax.random.key_data(x) if _is_key(x) else x)
+        for path, x in leaves
     }
 
 
@@ -41,7 +43,7 @@ def restore_state(like: Any, arrays: Arrays) -> Any:
         UsageError: names, shapes or types are not those of `like`; says which.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    wanted = {_path(path): x for path, x in leaves}
+    wanted = {path_name(path): x for path, x in leaves}
     for name in sorted(wanted.keys() ^ arrays.keys()):
         raise UsageError(
             f"the state lacks {name!r}"

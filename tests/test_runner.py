@@ -134,7 +134,7 @@ def test_the_training_clock_leaves_out_compilation_and_evaluation(tmp_path):
 def test_a_second_trace_is_an_error():
     compiled = meter.Compiled(lambda x: x + 1, jnp.zeros(3))
     compiled(jnp.zeros(3))
-    compiled.traces += 1
+    compiled.traced.traces += 1
     with pytest.raises(RuntimeError, match="traced 2 times"):
         compiled(jnp.zeros(3))
 

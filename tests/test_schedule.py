@@ -19,7 +19,7 @@ from rlbench.agents.eggroll import Eggroll
 from rlbench.agents.open_es import OpenES
 from rlbench.algorithm import Task
 from rlbench.blocks import Blocks
-from rlbench.loop import update_function
+from rlbench.finite import update_function
 from rlbench.meter import Compiled
 from rlbench.network import Network
 from rlbench.policy import MLPPolicy

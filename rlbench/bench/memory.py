@@ -6,7 +6,7 @@ import jax
 
 from rlbench import meter
 from rlbench.bench import naive, setup
-from rlbench.loop import update_function
+from rlbench.finite import update_function
 from rlbench.seeding import run_streams
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rlbench import meter
 from rlbench.bench import setup
 from rlbench.bench.timing import interleaved
-from rlbench.loop import update_function
+from rlbench.finite import update_function
 from rlbench.prepare import Prepared
 from rlbench.seeding import run_streams
 

@@ -1,8 +1,8 @@
 """Who runs which cell: several processes, on one machine or on a shared disk, never run one twice.
 
-A claim is a folder, `.sweep/ID`, as renaming one to a name that is taken fails everywhere. Its owner
-touches a file in it while it is alive; a claim that nobody has touched for a while, or whose owner
-on this machine is gone, is taken over, by one taker at a time.
+A claim is a folder, `.sweep/ID`, as renaming one to a name that is taken fails everywhere. Its
+owner touches a file in it while it is alive; a claim that nobody has touched for a while, or whose
+owner on this machine is gone, is taken over, by one taker at a time.
 
     .sweep/ID/owner.json   who, and since when; touched every few seconds
     .sweep/ID/done.json    how the cell ended; a folder that has it stays

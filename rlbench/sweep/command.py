@@ -43,7 +43,7 @@ class SweepOptions:
     """Only the I-th of N equal parts of the cells."""
     out: Annotated[str, flag("DIR", "default: results")] = "results"
     """Directory for run directories; the sweep's are below its name."""
-    max_memory: Annotated[str, flag("SIZE", "default: no limit")] = ""
+    max_memory: Annotated[str, flag("SIZE", "default: what is available")] = ""
     """Skip cells whose process would need more memory: 8GiB."""
     dry_run: Annotated[bool, flag("", "")] = False
     """Show the plan and how long it may take, and write nothing."""
