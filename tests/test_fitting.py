@@ -194,6 +194,9 @@ def test_a_population_that_is_built_is_refused_before_its_strategy_is(argv, tmp_
 )
 def test_what_is_advised_fits(argv, tmp_path, capsys):
     argv = [*RUN, *argv.split()]
+    # What the process needs to compile anything at all is to be in its memory before the limit.
+    for algo in ("eggroll", "ppo"):
+        assert told([*RUN, "--algo", algo], tmp_path / "warm", capsys)[0] == 0
     code, error = told([*argv, "--max-memory", limit()], tmp_path, capsys)
     assert code == 3
     (found,) = re.findall(r"; --set (\w+=\d+) would fit\n", error)
