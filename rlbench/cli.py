@@ -40,6 +40,7 @@ COMMANDS = {
     "play": "play RUN | EXPORT: complete episodes, in Gymnasium's version of the task or in ours",
     "render": "render RUN: one episode of its policy in motion, as gif, mp4 or html",
     "verify": "verify PATH...: whether run directories and sweeps are what was written",
+    "doctor": "what this machine can do, and what is known to go wrong here, with remedies",
     "bench": "measure speed, start-up and memory, as ratios side by side",
 }
 
@@ -52,6 +53,7 @@ ELSEWHERE = {
     "sweep": "rlbench.sweep.command:sweep_command",
     "tune": "rlbench.tune.command:tune_command",
     "verify": "rlbench.verify.command:verify_command",
+    "doctor": "rlbench.doctor.command:doctor_command",
     "bench": "rlbench.bench.options:bench_command",
 }
 """Commands whose module is imported when one of them is called."""

@@ -50,6 +50,25 @@ def open_alone(path: Path, create: bool) -> BinaryIO:
     return file
 
 
+def locks_work(file: Path) -> bool:
+    """Whether `open_alone` keeps a second writer of this file, which must be there, away.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not fcntl:
+        return False
+    with open(file, "ab") as first, open(file, "ab") as second:
+        try:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
 def beside(path: Path, what: str) -> Path:
     """A hidden folder's name, which no search for runs looks into."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{what}")

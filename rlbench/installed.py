@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 
 DISTRIBUTIONS = ("rlbench", "jax", "jaxlib", "numpy", "optax", "brax", "mujoco", "gymnax")
 
@@ -23,3 +24,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_cache() -> Path | None:
+    """Where compiled programs are kept; None where jax's own variable says where.
+
+    Raises:
+        RuntimeError: there is no home directory.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return None
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "rlbench" / "programs"

@@ -19,7 +19,7 @@ from rlbench.config import SCHEMA, RunConfig, build, coerce
 from rlbench.errors import UsageError, nearest
 from rlbench.flags import number, whole
 from rlbench.given import read_given
-from rlbench.installed import usable_cores
+from rlbench.installed import own_cache, usable_cores
 from rlbench.settings import check_profile, check_seed, profile_settings
 
 CACHE_BYTES = 1 << 30
@@ -236,9 +236,8 @@ def set_up_jax(
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={wanted}".strip()
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(base / "rlbench" / "programs"))
+    if cache := own_cache():
+        jax.config.update("jax_compilation_cache_dir", str(cache))
         # Small programs too: a start has a hundred of them, and they add up to seconds.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
