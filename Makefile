@@ -2,6 +2,7 @@
 # make test    set up .venv and run the tests
 # make check   what CI runs: formatting, lint, types, import directions, tests
 # make bench   measure speed, start-up and memory side by side (ARGS=--quick: under 3 minutes)
+# make faults  kill, damage and refuse on purpose; nothing may be lost (ARGS=--quick: minutes)
 # make example install and test examples/plugin in an environment of its own
 # ARGS="..."   is passed on to the run, to pytest, or to the benchmark
 
@@ -14,7 +15,7 @@ QUIET := --disable-pip-version-check --quiet
 PIP := $(BIN)/python -m pip $(QUIET)
 EXAMPLE ?= build/example
 
-.PHONY: run bench test test-all learning example lint check format lock clean
+.PHONY: run bench test test-all learning faults example lint check format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m rlbench.run --env ant --algo eggroll $(ARGS)
@@ -32,6 +33,9 @@ test-all: $(VENV)/.dev
 # hour on 2 cores.
 learning: $(VENV)/.dev
 	$(BIN)/python -m pytest -m learning -s $(ARGS)
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

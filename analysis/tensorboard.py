@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 
 from rlbench.analysis.runs import number
 from rlbench.errors import UsageError
-from rlbench.store import RunRecord, check_writable, read_run
+from rlbench.store import RunRecord, check_writable, own, read_run
 
 NAME = "events.out.tfevents.rlbench"
 """Ours, as the library's own holds the host's name."""
@@ -51,7 +51,7 @@ def export_tensorboard(run: Path, out: Path | None, overwrite: bool) -> str:
     Raises:
         UsageError: it is no run, has no metrics, or an event file is there already.
     """
-    folder = out or run / "tensorboard"
+    folder = out or own(run, "tensorboard")
     file = folder / NAME
     if file.exists() and not overwrite:
         raise UsageError(f"{file} exists; --overwrite replaces it, --out goes elsewhere")

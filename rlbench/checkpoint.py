@@ -251,7 +251,7 @@ class Checkpoints:
 
     def _move_aside(self, step: int) -> None:
         self.close()
-        aside = self._folder.with_name(f"{FOLDER}-damaged")
+        aside = store.own(self._folder.parent, f"{FOLDER}-damaged")
         aside.mkdir(exist_ok=True)
         name = f"{step}-{secrets.token_hex(4)}"
         os.replace(self._folder / str(step), aside / name)

@@ -64,7 +64,7 @@ def export_command(argv: Sequence[str], prog: str, mirrors: Mapping[str, Mirror]
         raise UsageError(
             f"--to cannot be {options.to!r}; {nearest(options.to, ['policy', *mirrors])}"
         )
-    out = Path(options.out) if options.out else Path(options.run) / "export"
+    out = Path(options.out) if options.out else store.own(Path(options.run), "export")
     check_writable(out, options.overwrite)
     policy = export_run(Path(options.run), options.allow_code)
     write_export(policy, out)

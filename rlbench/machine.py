@@ -79,13 +79,19 @@ def hardware(members: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     }
 
 
+def without_home(text: str) -> str:
+    """Words without the path of the home directory, which often is a user's name."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
 def jax_settings() -> dict[str, Any]:
     """The jax switches that can change bits or speed."""
     import jax
 
     return {
         **{name: getattr(jax.config, name) for name in JAX_CONFIG},
-        "variables": {k: os.environ[k] for k in JAX_VARIABLES if k in os.environ},
+        "variables": {k: without_home(os.environ[k]) for k in JAX_VARIABLES if k in os.environ},
     }
 
 
@@ -95,7 +101,7 @@ def provenance(
     """All of it, with the command line, what of the run is not ours, and its processes."""
     return {
         # Where it is installed is nobody's business, and often holds a user's name.
-        "argv": [Path(sys.argv[0]).name, *without_names(sys.argv[1:])],
+        "argv": [Path(sys.argv[0]).name, *map(without_home, without_names(sys.argv[1:]))],
         "versions": versions(),
         "plugins": [plugin.provenance() for plugin in plugins],
         **commit(),

@@ -171,7 +171,8 @@ def _checked(options: RenderOptions) -> Wanted:
     if steps is not None and steps < 1:
         raise UsageError(f"--steps must be at least 1, not {steps}")
     run = Path(options.run)
-    out = Path(options.out) if options.out else run / "render" / f"seed-{seed:04d}.{form}"
+    name = f"seed-{seed:04d}.{form}"
+    out = Path(options.out) if options.out else store.own(run, "render") / name
     if run.is_dir():  # otherwise that it is no run is what must be told
         check_writable(out, options.overwrite)
     return Wanted(run, form, out, seed, steps, options.allow_code)

@@ -69,6 +69,17 @@ def run_directories(root: Path) -> Iterator[Path]:
             below[:] = sorted(name for name in below if not name.startswith("."))
 
 
+def own(run: Path, name: str) -> Path:
+    """A folder in a run directory, for what is made from the run.
+
+    Raises:
+        UsageError: it is a link, which would lead what is written out of the directory.
+    """
+    if (run / name).is_symlink():
+        raise UsageError(f"{run / name} is a link; --out says where else to write")
+    return run / name
+
+
 def check_writable(path: Path, overwrite: bool, command: str) -> None:
     """Refuses a run directory that exists, or that could not be made.
 

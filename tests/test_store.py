@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlbench.config import RunConfig, coerce
-from rlbench.errors import UsageError, nearest
-from rlbench.files import replace_file, to_json
-from rlbench.store import check_name, read_run, run_path
+from rlbench.errors import UsageError, WriteError, nearest
+from rlbench.files import read_bytes, replace_file, to_json
+from rlbench.store import check_name, in_words, read_run, run_path
 from rlbench.writer import RunWriter
 
 CONFIG = RunConfig(env="toy/env", algo="eggroll", budget_env_steps=10)
@@ -99,3 +102,95 @@ def test_values_of_another_type_are_refused(value, hint):
 def test_nearest_offers_the_likely_name_or_all():
     assert nearest("egroll", ["eggroll", "open_es"]) == "did you mean 'eggroll'?"
     assert nearest("zzz", ["eggroll", "open_es"]) == "choose from eggroll, open_es"
+
+
+def made(path):
+    writer = RunWriter(path, CONFIG, {"argv": ["x"]})
+    writer.row("updates", updates=1)
+    writer.file("policy.safetensors", b"weights")
+    writer.close()
+    writer.status("ok", updates=1)
+    return writer
+
+
+@pytest.mark.parametrize("name", ["config.json", "provenance.json", "status.json", "metrics.jsonl"])
+def test_no_byte_of_a_run_can_change_in_silence(name, tmp_path):
+    made(tmp_path / "run")
+    file = tmp_path / "run" / name
+    whole = file.read_bytes()
+    for i in range(len(whole)):
+        file.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        with pytest.raises(UsageError, match=r"damaged|not a run directory"):
+            read_run(tmp_path / "run")
+    file.write_bytes(whole)
+    assert read_run(tmp_path / "run").status["updates"] == 1
+
+
+def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("rlbench.folders.LOCK_SECONDS", 0.1)
+    writer = RunWriter(tmp_path / "run", CONFIG, {})
+    for again in (
+        lambda: RunWriter(tmp_path / "run", CONFIG, {}),
+        lambda: RunWriter.resume(tmp_path / "run", {}, {"metrics_bytes": 0}, ""),
+    ):
+        with pytest.raises(UsageError, match="another process is writing"):
+            again()
+    writer.row("updates", updates=1)
+    writer.close()
+    assert len(read_run(tmp_path / "run").rows) == 1
+    RunWriter(tmp_path / "run", CONFIG, {}).close()
+    assert read_run(tmp_path / "run").rows == []
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_directory_that_is_gone_is_told_at_the_next_row(tmp_path):
+    writer = RunWriter(tmp_path / "run", CONFIG, {})
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(WriteError, match="was removed"):
+        writer.row("updates", updates=1)
+    with pytest.raises(WriteError, match="was removed or moved"):
+        writer.status("ok")
+    writer.close()
+
+
+def test_a_row_that_the_disk_refuses_leaves_the_rows_before(tmp_path, monkeypatch):
+    writer = RunWriter(tmp_path / "run", CONFIG, {})
+    writer.row("updates", updates=1)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    monkeypatch.setenv("RLBENCH_CRASH", "metrics.write=ENOSPC")
+    with pytest.raises(WriteError, match="No space left"):
+        writer.row("updates", updates=2)
+    monkeypatch.delenv("RLBENCH_CRASH")
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    writer.close()
+    writer.status("interrupted", "full")
+    assert [row["updates"] for row in read_run(tmp_path / "run").rows] == [1]
+
+
+def test_a_running_status_tells_whether_its_process_is_there(tmp_path):
+    RunWriter(tmp_path / "run", CONFIG, {}).close()
+    status = read_run(tmp_path / "run").status
+    assert in_words(status) == "running"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert in_words(status | {"process": status["process"] | {"pid": dead.pid}}).startswith(
+        "killed"
+    )
+    # The number was given to another process since.
+    young = status["process"] | {"started": 0.0}
+    assert in_words(status | {"process": young}).startswith("killed")
+    elsewhere = status["process"] | {"boot": "another"}
+    assert "or killed on another machine" in in_words(status | {"process": elsewhere})
+
+
+def test_what_is_read_is_a_plain_file_of_a_size(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "folder", "zero"):
+        with pytest.raises(OSError, match="not a plain file"):
+            read_bytes(tmp_path / name, 10)
+    (tmp_path / "file").write_bytes(b"x" * 10)
+    assert read_bytes(tmp_path / "file", 10) == b"x" * 10
+    with pytest.raises(OSError, match="larger than 9 bytes"):
+        read_bytes(tmp_path / "file", 9)
