@@ -34,7 +34,7 @@ def more_devices_than_cores(here: Here) -> list[Finding]:
     count = int(asked[-1]) if asked else 0
     if count <= here.cores:
         return []
-    told = f"XLA_FLAGS asks for {count} host devices on {here.cores} cores: runs are slower"
+    told = f"asks for {count} host devices on {here.cores} cores: runs are slower"
     threads = here.environ.get("NPROC", "")
     enough = threads.isdecimal() and int(threads) >= count
     return [
@@ -123,8 +123,13 @@ def gpu_without_plugin(here: Here) -> list[Finding]:
             command=pip(f"jax[{name.split('-')[1]}]=={jax}"),
         )
         for name, version in there.items()
-        if version.partition(".post")[0] != jaxlib.partition(".post")[0]
+        if _release(version) != _release(jaxlib)
     ]
+
+
+def _release(version: str) -> list[str]:
+    """The numbers that jaxlib compares a plugin's with its own by: 0.10.2 of 0.10.2.post1."""
+    return re.findall(r"\d+", version.partition(".post")[0].partition(".dev")[0])
 
 
 def shardy(here: Here) -> list[Finding]:

@@ -43,7 +43,7 @@ def probe() -> dict[str, Any]:
         devices = jax.local_devices()
         wrong = [told for device in devices for told in wrong_on(device)]
     except Exception as error:  # whatever a broken install raises is to be told
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {error}".rstrip(": ")}
     return {
         "platform": devices[0].platform,
         "kind": devices[0].device_kind,
