@@ -70,14 +70,18 @@ def show(found: Iterable[Finding]) -> None:
         if one.remedy:
             lines += _wrap(f"{INDENT}> {one.remedy}", INDENT + "  ", width)
         if one.command:
-            lines.append(f"{INDENT}$ {one.command}")
+            lines.append(f"{INDENT}$ {without_home(one.command)}")
         for line in lines:
-            print(printable(without_home(line)), flush=True)
+            print(printable(line), flush=True)
 
 
 def _wrap(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        without_home(text),
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -212,6 +212,12 @@ def test_limits_of_control_groups_of_both_versions(tmp_path):
     assert processor_quota(tmp_path, "0::/a/b\n") == 1.5
     assert memory_limit(tmp_path, "0::/a/b\n") == 3 * GIB
     assert processor_quota(tmp_path, "0::/c\n") is None
+    write("a/less/cpu.max", "50000 100000\n")
+    write("a/more/cpu.max", "300000 100000\n")
+    write("a/less/memory.max", f"{GIB}\n")
+    write("a/more/memory.max", f"{5 * GIB}\n")
+    assert [processor_quota(tmp_path, f"0::/a/{g}") for g in ("less", "more")] == [0.5, 1.5]
+    assert [memory_limit(tmp_path, f"0::/a/{g}") for g in ("less", "more")] == [GIB, 3 * GIB]
     write("cpu/cpu.cfs_quota_us", "50000\n")
     write("cpu/cpu.cfs_period_us", "100000\n")
     write("cpu/d/cpu.cfs_quota_us", "-1\n")
@@ -305,9 +311,9 @@ def test_six_that_cannot_be_imported_is_a_problem(tmp_path):
 
 def test_a_folder_that_is_a_file_and_a_platform_that_is_none_are_problems(tmp_path):
     (tmp_path / "file").write_text("")
-    done = doctor("", tmp_path, "--out", "file", JAX_PLATFORMS="nonsense")
+    done = doctor("", tmp_path, "--out", str(tmp_path / "file"), JAX_PLATFORMS="nonsense")
     assert done.returncode == 5, done.stderr
-    assert "problem  --out: cannot write to file: not a directory" in done.stdout
+    assert "problem  --out: cannot write to ~/file: not a directory" in done.stdout
     assert "problem  jax: does not start: RuntimeError: Unable to initialize" in done.stdout
     assert "$ unset JAX_PLATFORMS" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(", 2 problems")
