@@ -15,7 +15,7 @@ from tests.faults.common import Tally
 
 KINDS = {
     "kills": lambda folder, size, seed: [kills.kills(folder, size.kills, seed)],
-    "points": lambda folder, size, seed: [points.points(folder)],
+    "points": lambda folder, size, seed: [points.points(folder, size is QUICK)],
     "disk": lambda folder, size, seed: disk.disk(folder, size.refusals, size.sizes, seed),
     "damage": lambda folder, size, seed: damage.damage(folder, size.flips, seed),
     "configs": lambda folder, size, seed: [configs.configs(folder, size.configs, seed)],

@@ -165,12 +165,12 @@ def scenes() -> list[tuple[Scene, str]]:
     return [*firsts, *final, *later, *resumed]
 
 
-def points(folder: Path) -> Tally:
-    """Kills a command at each of them, and gives it again."""
+def points(folder: Path, quick: bool) -> Tally:
+    """Kills a command at each of them, and gives it again; once each if it is to be quick."""
     tally = Tally(
         "SIGKILL at a named crash point (run, resume, overwrite, sweep, tune, report, export)"
     )
-    jobs = scenes()
+    jobs = scenes()[: len(POINTS)] if quick else scenes()
     stage = Stage(folder, [scene for scene, _ in jobs])
     tries = [partial(stage.killed, scene, point, i) for i, (scene, point) in enumerate(jobs)]
     each(tally, tries, len(tries))
