@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -72,7 +73,14 @@ def show(found: Iterable[Finding]) -> None:
         if one.command:
             lines.append(f"{INDENT}$ {without_home(one.command)}")
         for line in lines:
-            print(printable(line), flush=True)
+            _print(line)
+
+
+def _print(line: str) -> None:
+    try:
+        print(printable(line), flush=True)
+    except BrokenPipeError:  # `| grep -q` has read enough; the exit status is still to come
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wrap(text: str, indent: str, width: int) -> list[str]:
@@ -94,7 +102,7 @@ def without_home(text: str) -> str:
 def sum_up(found: Iterable[Finding]) -> int:
     """Prints how many there are of each; the exit status."""
     levels = Counter(one.level for one in found)
-    print(f"{_count(levels['note'], 'note')}, {_count(levels['problem'], 'problem')}")
+    _print(f"{_count(levels['note'], 'note')}, {_count(levels['problem'], 'problem')}")
     return PROBLEM if levels["problem"] else 0
 
 

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rlbench.doctor.finding import Finding, pip
 from rlbench.doctor.tested import tested
 
 SECONDS = 120.0
-PROBE = (sys.executable, "-m", "rlbench.doctor.probe")
+PROBE = (sys.executable, "-P", str(Path(__file__).with_name("probe.py")))
+"""By its path, and -P: a jax.py or json.py of the folder it is called in is not taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,13 @@ def _read(outcome: Outcome) -> dict[str, Any] | str:
 
 
 def _broken(told: str, python: str, environ: Mapping[str, str]) -> Finding:
-    if platforms := environ.get("JAX_PLATFORMS"):
-        how = f"JAX_PLATFORMS is {platforms}; let jax choose"
-        return Finding("problem", "jax", told, how, "unset JAX_PLATFORMS")
+    ours = sorted(name for name in environ if name.startswith(("JAX_", "XLA_")))
+    named = [name for name in ours if name in told]
+    if not named and environ.get("JAX_PLATFORMS"):
+        named = ["JAX_PLATFORMS"]
+    if named:
+        how = "; ".join(f"{name} is {environ[name] or 'empty'}" for name in named)
+        return Finding("problem", "jax", told, f"{how}: let jax choose", f"unset {' '.join(named)}")
     known = tested(python)
     pair = [f"{n}=={known[n]}" if n in known else n for n in ("jax", "jaxlib")]
     command = pip(*pair).replace("install", "install --force-reinstall --no-deps")

@@ -34,7 +34,7 @@ class Here:
         jax_declared: what the jax that is here asks for.
         commit: of the checkout, and whether it differs from it, as of `machine.commit`.
         importable: modules, and whether they can be imported.
-        programs: names, and whether they are there.
+        programs: names, and whether they are there; a library counts as one.
         environ: environment variables.
         gpu: a GPU's driver is there.
         cores: that this process may use.

@@ -11,7 +11,7 @@ from rlbench.doctor.finding import Finding, pip
 from rlbench.doctor.tested import tested
 
 DEVICES = re.compile(r"--xla_force_host_platform_device_count=(\d+)")
-FALSE = ("0", "f", "false", "n", "no", "off")
+FALSE = ("", "0", "f", "false", "n", "no", "off")
 GPU_PLATFORMS = ("cuda", "gpu", "rocm")
 
 
@@ -55,7 +55,7 @@ def generator(here: Here) -> list[Finding]:
     if impl != "threefry2x32":
         told = f"{impl} is another generator than threefry2x32; runs are refused"
         found.append(("JAX_DEFAULT_PRNG_IMPL", told))
-    if here.environ.get("JAX_THREEFRY_PARTITIONABLE", "1").lower() in FALSE:
+    if (here.environ.get("JAX_THREEFRY_PARTITIONABLE") or "1").lower() in FALSE:
         told = "is off: vmapped noise would differ from looped noise; runs are refused"
         found.append(("JAX_THREEFRY_PARTITIONABLE", told))
     return [Finding("problem", name, told, command=f"unset {name}") for name, told in found]
@@ -64,7 +64,7 @@ def generator(here: Here) -> list[Finding]:
 def other_bits(here: Here) -> list[Finding]:
     """Source: jax's documentation of these; runs record them, and are resumed with them alone."""
     found = []
-    if here.environ.get("JAX_ENABLE_X64", "0").lower() not in FALSE:
+    if here.environ.get("JAX_ENABLE_X64", "").lower() not in FALSE:
         found.append(("JAX_ENABLE_X64", "is on"))
     if precision := here.environ.get("JAX_DEFAULT_MATMUL_PRECISION"):
         found.append(("JAX_DEFAULT_MATMUL_PRECISION", f"is {precision}"))
@@ -138,7 +138,7 @@ def shardy(here: Here) -> list[Finding]:
     if [int(n) for n in numbers] < [0, 11]:
         return []
     name = "JAX_USE_SHARDY_PARTITIONER"
-    if here.environ.get(name, "0").lower() not in FALSE:
+    if here.environ.get(name, "").lower() not in FALSE:
         told = "is on: jax 0.11 crashes with it on Brax's steps for two CPU devices"
         return [Finding("problem", name, told, command=f"unset {name}")]
     told = "jax 0.11 crashes with it on Brax's steps for two CPU devices"

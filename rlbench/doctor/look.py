@@ -1,5 +1,6 @@
 """Finds the facts about this machine, without jax."""
 
+import ctypes.util
 import importlib
 import importlib.metadata
 import importlib.util
@@ -46,7 +47,7 @@ def look(out: str) -> Here:
         jax_declared=_requires("jax"),
         **machine.commit(),
         importable={"six": _imports("six")},
-        programs={"git": bool(shutil.which("git")), "ffmpeg": _ffmpeg()},
+        programs={"git": bool(shutil.which("git")), "ffmpeg": _ffmpeg(), "OpenGL": _opengl()},
         environ=dict(os.environ),
         gpu=any(Path("/dev").glob("nvidia[0-9]*")),
         cores=usable_cores(),
@@ -116,6 +117,12 @@ def _ffmpeg() -> bool:
     if os.environ.get("IMAGEIO_FFMPEG_EXE") or shutil.which("ffmpeg"):
         return True
     return importlib.util.find_spec("imageio_ffmpeg") is not None
+
+
+def _opengl() -> bool:
+    """Whether there is the library that `envs.brax_renderer` has MuJoCo draw with."""
+    osmesa = os.environ.get("MUJOCO_GL", "").lower().strip() == "osmesa"
+    return ctypes.util.find_library("OSMesa" if osmesa else "EGL") is not None
 
 
 def _membership() -> str:

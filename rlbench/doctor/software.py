@@ -146,6 +146,10 @@ OPTIONAL = {
 PROGRAMS = {
     "ffmpeg": ("`rlbench render --format mp4`; gif and html do without", pip("imageio-ffmpeg")),
     "git": ("recording the commit that a run is of", "install git with the system's packages"),
+    "OpenGL": (
+        "`rlbench render` of Brax's tasks; html does without",
+        "install the system's package libegl1 (or libosmesa6, and set MUJOCO_GL=osmesa)",
+    ),
 }
 
 
@@ -156,11 +160,12 @@ def optional(here: Here) -> list[Finding]:
         version, command = here.versions.get(name), pip(f"rlbench[{extra}]")
         try:
             wanted = ranges(here.declared, extra).get(name, "")
-        except ImportError:
-            wanted = ""
+            fits = version is None or _inside(version, wanted)
+        except ImportError:  # of packaging, which has a line already
+            fits = True
         if version is None:
             found.append(Finding("note", name, f"is not here; needed for {use}", command=command))
-        elif not _inside(version, wanted):
+        elif not fits:
             told = f"{version} is outside what {use} asks for, {wanted}"
             found.append(Finding("problem", name, told, command=command))
         else:
