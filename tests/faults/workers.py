@@ -1,6 +1,8 @@
 """A sweep whose workers are killed: every cell is done once, as if nobody had been."""
 
+import json
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -84,9 +86,6 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def _forget_failed(root: Path) -> None:
-    import json
-    import shutil
-
     for done in root.glob(".sweep/*/done.json"):
         if json.loads(done.read_text())["status"] == "failed":
             shutil.rmtree(done.parent)
