@@ -97,7 +97,8 @@ class Checkpoints:
             import jax
             import orbax.checkpoint as ocp
 
-            logging.getLogger("absl").setLevel(logging.ERROR)
+            # What goes wrong is told by us: orbax logs a stack of pages for a full disk.
+            logging.getLogger("absl").setLevel(logging.CRITICAL)
             # Of several processes one writes, and each reads for itself: nobody is waited for.
             here = jax.process_index()
             alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})

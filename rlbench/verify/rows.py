@@ -77,8 +77,8 @@ def _check_evaluation(row: dict[str, Any], i: int, episodes: Any, found: Finding
     if not isinstance(returns, list) or not isinstance(lengths, list):
         found.problems.append(f"row {i} has no lists of returns and lengths")
         return
-    counts = {len(returns), len(lengths), episodes}
-    found.unless(len(counts) == 1, f"row {i} has not the {episodes} episodes of an evaluation")
+    same = len(returns) == len(lengths) == episodes
+    found.unless(same, f"row {i} has not the {episodes} episodes of an evaluation")
     if not returns or not all(map(_is_number, returns)):
         return  # null: not finite, which the run's status tells
     for name, value in (("return_mean", np.mean(returns)), ("return_std", np.std(returns))):

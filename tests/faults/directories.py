@@ -19,6 +19,8 @@ from tests.faults.points import SWEEP
 
 EVERY = 25
 """Commands that take seconds are tried on one in so many."""
+HUGE = 1 << 24
+"""Bytes of a file that is not read here either."""
 CANARY = "nobody touches this"
 
 
@@ -93,7 +95,8 @@ def _commands(here: Path, dear: bool, chance: random.Random) -> list[str]:
 
 def _alter(here: Path, chance: random.Random) -> str:
     """Does something to one file; says what."""
-    files = sorted(p for p in (here / "out").rglob("*") if p.is_file() and not p.is_symlink())
+    plain = (p for p in (here / "out").rglob("*") if p.is_file() and not p.is_symlink())
+    files = sorted(p for p in plain if p.stat().st_size < HUGE)
     if not files:
         return "nothing left"
     # A checkpoint has as many files as all the rest.
@@ -150,6 +153,10 @@ def huge(file: Path, here: Path, chance: random.Random) -> None:
         sparse.truncate(1 << 36)
 
 
+def _small(file: Path) -> bytes:
+    return file.read_bytes() if file.stat().st_size < HUGE else b""
+
+
 def doubled(file: Path, here: Path, chance: random.Random) -> None:
     lines = file.read_bytes().splitlines(keepends=True)
     chance.shuffle(lines)
@@ -159,7 +166,7 @@ def doubled(file: Path, here: Path, chance: random.Random) -> None:
 def swapped(file: Path, here: Path, chance: random.Random) -> None:
     others = sorted(p for p in file.parent.iterdir() if p.is_file() and not p.is_symlink())
     other = chance.choice(others)
-    one, two = file.read_bytes(), other.read_bytes()
+    one, two = file.read_bytes(), _small(other)
     file.write_bytes(two)
     other.write_bytes(one)
 
@@ -170,7 +177,7 @@ def value(file: Path, here: Path, chance: random.Random) -> None:
     tables = [p for p in tables if p.is_file() and not p.is_symlink()] or [file]
     target = chance.choice(tables)
     try:
-        table = json.loads(target.read_bytes())
+        table = json.loads(_small(target))
         _strange(table, chance)
         if isinstance(table, dict) and KEY in table:
             table.pop(FILES, None)
@@ -181,7 +188,7 @@ def value(file: Path, here: Path, chance: random.Random) -> None:
     status = file.parent / "status.json"
     if target.name != "status.json" and status in tables:
         try:
-            content = json.loads(status.read_bytes())
+            content = json.loads(_small(status))
             content.pop(FILES, None)
             status.write_text(json.dumps(sealed(content)))
         except (ValueError, AttributeError):
@@ -193,7 +200,7 @@ def row(file: Path, here: Path, chance: random.Random) -> None:
     rows = file.parent / "metrics.jsonl"
     if not rows.is_file() or rows.is_symlink():
         return
-    lines = rows.read_bytes().splitlines()
+    lines = _small(rows).splitlines()
     if lines:
         i = chance.randrange(len(lines))
         try:
