@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench import seal
-from rlbench.config import NOT_HASHED
+from rlbench.config import cell_hash
 from rlbench.errors import UsageError
 from rlbench.files import MAX_JSON, MAX_METRICS, read_bytes
 from rlbench.store import METRICS, STATUSES, run_directories
@@ -96,9 +96,7 @@ class Run:
     @property
     def cell(self) -> str:
         """8 hex digits over all of the configuration that is no label: equal for all seeds."""
-        kept = {k: v for k, v in self.config.items() if k not in NOT_HASHED}
-        canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+        return cell_hash(self.config)
 
     def total(self, name: str) -> float:
         """A number of status.json, NaN where there is none."""

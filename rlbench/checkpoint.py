@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from rlbench.folders import remove
 
 FOLDER = store.CHECKPOINTS
 KEEP = 2
+OVERHEAD = 1 << 18
+"""Bytes of a checkpoint beside its arrays, with room to spare: 53 kB of blocks were seen."""
 TEMPORARY = ".orbax-checkpoint-tmp"
 """In the name of a step that orbax has not finished."""
 
@@ -140,6 +143,10 @@ class Checkpoints:
 
         # orbax takes no array without elements; their types and shapes are all there is of them.
         whole = {name: x for name, x in arrays.items() if x.size}
+        needed = sum(x.nbytes for x in whole.values()) + OVERHEAD
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self._folder).free < needed:  # later, orbax's threads print stacks
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             self._manager.save(step, args=ocp.args.StandardSave(whole))
         except (OSError, UsageError):

@@ -84,9 +84,18 @@ class RunConfig:
     @property
     def hash(self) -> str:
         """8 hex digits over all that makes this a cell of its own; equal for all its seeds."""
-        kept = {k: v for k, v in self.to_json().items() if k not in NOT_HASHED}
-        canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+        return cell_hash(self.to_json(), allow_nan=False)
+
+
+def cell_hash(config: dict[str, Any], allow_nan: bool = True) -> str:
+    """`RunConfig.hash` of a config.json as it is: another version may have other fields.
+
+    Raises:
+        ValueError: it holds NaN or infinity, which are not allowed.
+    """
+    kept = {k: v for k, v in config.items() if k not in NOT_HASHED}
+    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
 T = TypeVar("T")

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+PROBLEM = 5
+"""Exit status of a command that checks: something is not as it should be."""
+
 
 class UsageError(Exception):
     """What was asked for cannot be done; the message says what was wrong and what is right.

@@ -12,7 +12,7 @@ import jax
 from rlbench import meter
 from rlbench.algorithm import AnyAlgorithm, SizedBySetting, Task, evaluate
 from rlbench.blocks import Blocks
-from rlbench.errors import RunError
+from rlbench.errors import RunError, UsageError
 from rlbench.finite import float_arrays, update_function
 from rlbench.memory import Room, least_bytes, resident_bytes, told_size
 from rlbench.seeding import evaluation_keys, run_streams
@@ -194,6 +194,8 @@ def memory_told(algorithm: AnyAlgorithm) -> Iterator[None]:
     """
     try:
         yield
+    except (RunError, UsageError):  # told already, and perhaps in these words of a full disk
+        raise
     except Exception as error:  # jax raises it as JaxRuntimeError, or as ValueError
         text = str(error)
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:

@@ -1,4 +1,4 @@
-"""A folder that appears whole, and replaces another in one step; a file that one process writes.
+"""A folder that appears whole and then replaces another; a file that one process writes.
 
 Imports no jax.
 """
@@ -75,7 +75,10 @@ def beside(path: Path, what: str) -> Path:
 
 
 def put(fresh: Path, path: Path) -> None:
-    """Moves a directory to its place; what is there goes when it is."""
+    """Moves a directory to its place; what is there is moved aside first, and goes when it is.
+
+    Killed between the two moves, neither is in place: the command that is given again finds none.
+    """
     old = beside(path, "old")
     crash.point("run.replace")
     if path.exists():

@@ -1,17 +1,16 @@
 """Memory: what there is, and what a program needs at least, found out without running it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import psutil
 from jax.extend import core
 
+from rlbench.cgroups import memory_room
 from rlbench.errors import UsageError
 
 KINDS = (core.ClosedJaxpr, core.Jaxpr)
-GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class Room(NamedTuple):
@@ -46,7 +45,7 @@ def room_for(limit: int | None) -> Room:
         most = int(stats["bytes_limit"])
         return Room(most, f"the {told_size(most)} of the device", False)
     own = resident_bytes()
-    there, group = psutil.virtual_memory().available, cgroup_room()
+    there, group = psutil.virtual_memory().available, memory_room()
     if group is not None and group < there:
         return Room(group + own, f"the {told_size(group + own)} that its cgroup allows", True)
     return Room(there + own, f"the {told_size(there + own)} that are available here", True)
@@ -55,45 +54,6 @@ def room_for(limit: int | None) -> Room:
 def resident_bytes() -> int:
     """The process's resident set now."""
     return int(psutil.Process().memory_info().rss)
-
-
-def cgroup_room(groups: Path = GROUPS, mount: Path = MOUNT) -> int | None:
-    """Bytes that this process's control groups still allow it; None where they set no limit.
-
-    What the kernel keeps of files is counted as free, as it gives that back.
-
-    Args:
-        groups: this process's, as Linux lists them: ID:CONTROLLERS:PATH.
-        mount: where they are.
-    """
-    try:
-        lines = [line.split(":", 2) for line in groups.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return None
-    rooms = []
-    for _, controllers, path in (line for line in lines if len(line) == 3):
-        if not controllers:
-            top, names = mount, ("memory.max", "memory.current", "")
-        elif "memory" in controllers.split(","):
-            top = mount / "memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        else:
-            continue
-        here = Path(path.lstrip("/"))
-        # A group is bound by those above it. In a container only the last of them may be there.
-        rooms += [_group_room(top / above, *names) for above in (here, *here.parents)]
-    return min((found for found in rooms if found is not None), default=None)
-
-
-def _group_room(group: Path, limit: str, usage: str, prefix: str) -> int | None:
-    try:
-        most, used = ((group / name).read_text(encoding="utf-8").strip() for name in (limit, usage))
-        kept = (group / "memory.stat").read_text(encoding="utf-8").split()
-        by_name = dict(zip(kept[::2], map(int, kept[1::2]), strict=False))
-        files = sum(by_name.get(f"{prefix}{name}_file", 0) for name in ("active", "inactive"))
-        return None if most == "max" else max(0, int(most) - int(used) + files)
-    except (OSError, ValueError):
-        return None
 
 
 def refuse_more_than_there_is(what: str, needed: int, smaller: str) -> None:

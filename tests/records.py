@@ -6,6 +6,18 @@ from rlbench.files import digest
 from rlbench.seal import sealed
 from rlbench.store import read_run
 
+RUN = ["run", "--env", "cartpole", "--eval-episodes", "8", "--host-devices", "1", "--quiet"]
+RUN += ["--checkpoint-seconds", "0"]
+SMALL = ["--set", "pop_size=4", "--set", "hidden=[8]"]
+RUNS = {
+    "eggroll": [*SMALL, "--budget", "2e5"],
+    "open_es": [*SMALL, "--set", "optimizer=adamw", "--set", "unroll=20", "--budget", "3e4"],
+    "ppo": [
+        *(f"--set={x}" for x in ("num_envs=4", "num_steps=16", "num_epochs=2")),
+        *("--set=num_minibatches=2", "--budget", "4e3"),
+    ],
+}
+
 
 def alter(run, name, change):
     """Applies `change` to a table of the run directory, or merges it if it is one."""

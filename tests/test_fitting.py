@@ -18,9 +18,9 @@ from rlbench.agents.eggroll import Eggroll
 from rlbench.agents.open_es import OpenES
 from rlbench.agents.ppo import PPO
 from rlbench.cli import main
-from rlbench.errors import RunError
-from rlbench.fitting import Programs
-from rlbench.memory import cgroup_room, least_bytes, room_for
+from rlbench.errors import RunError, WriteError
+from rlbench.fitting import Programs, memory_told
+from rlbench.memory import least_bytes, room_for
 from rlbench.meter import Clocks
 from rlbench.store import read_run
 from tests.test_runner import prepared
@@ -30,49 +30,13 @@ ROOT = Path(__file__).resolve().parents[1]
 MIB, GIB = 1 << 20, 1 << 30
 RUN = ["run", "--env", "cartpole", "--host-devices", "1", "--budget-seconds", "1"]
 RUN += ["--set", "hidden=[8]", "--quiet"]
-UNLIMITED_V1 = 9223372036854771712
-
-
-def group(path, **files):
-    path.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (path / name.replace("__", ".")).write_text(f"{content}\n")
-
-
-def test_the_room_of_a_version_2_group_is_the_least_that_it_and_those_above_leave(tmp_path):
-    groups, mount = tmp_path / "cgroup", tmp_path / "fs"
-    groups.write_text("0::/pods/mine\n")
-    assert cgroup_room(groups, mount) is None  # nothing is limited
-    kept = "anon 5\ninactive_file 300\nactive_file 20\nfile_mapped 9"
-    mine = mount / "pods" / "mine"
-    group(mine, memory__max=5000, memory__current=1000, memory__stat=kept)
-    assert cgroup_room(groups, mount) == 5000 - 1000 + 320
-    group(mount / "pods", memory__max=6000, memory__current=5900, memory__stat="anon 5900")
-    assert cgroup_room(groups, mount) == 100
-    group(mount / "pods", memory__max="max")
-    assert cgroup_room(groups, mount) == 4320
-    group(mine, memory__max=500)
-    group(mine, memory__stat="inactive_file 0")
-    assert cgroup_room(groups, mount) == 0  # it is over its limit already
-
-
-def test_the_room_of_a_version_1_group_counts_its_own_names(tmp_path):
-    groups, mount = tmp_path / "cgroup", tmp_path / "fs"
-    groups.write_text("5:cpu,cpuacct:/a\n4:memory:/docker/a\n0::/\nodd line\n")
-    # In a container the group is where the host's root would be.
-    limited = {"memory__limit_in_bytes": 4000, "memory__usage_in_bytes": 3000}
-    group(mount / "memory", **limited, memory__stat="active_file 7\ntotal_active_file 50")
-    assert cgroup_room(groups, mount) == 1050
-    group(mount / "memory", memory__limit_in_bytes=UNLIMITED_V1)
-    assert cgroup_room(groups, mount) == UNLIMITED_V1 - 2950
-    assert cgroup_room(tmp_path / "none", mount) is None
 
 
 def test_without_a_limit_the_room_is_what_is_available_and_a_group_can_make_it_less(monkeypatch):
     free = room_for(None)
     assert 0 < free.bytes <= 1.1 * jax.device_count() * 1024 * GIB
     assert "available here" in free.told or "cgroup" in free.told
-    monkeypatch.setattr("rlbench.memory.cgroup_room", lambda: 5 * MIB)
+    monkeypatch.setattr("rlbench.memory.memory_room", lambda: 5 * MIB)
     less = room_for(None)
     assert "that its cgroup allows" in less.told and 5 * MIB < less.bytes < free.bytes
     assert room_for(3 * GIB)[:2] == (3 * GIB, "--max-memory 3,072 MiB")
@@ -258,3 +222,10 @@ def test_so_is_what_the_system_refuses(tmp_path):
         "out of memory: " in done.stderr
         and "pop_size=500000000 or a smaller network" in done.stderr
     )
+
+
+def test_a_disk_that_is_full_is_no_lack_of_memory():
+    """As the library below orbax says it."""
+    told = "cannot write checkpoint 1: RESOURCE_EXHAUSTED: no space"
+    with pytest.raises(WriteError, match=told), memory_told(Eggroll()):
+        raise WriteError(told)

@@ -13,18 +13,9 @@ import pytest
 from rlbench.checkpoint import FOLDER, Checkpoints
 from rlbench.cli import main
 from rlbench.store import read_run
-from tests.records import alter, find, learned
+from tests.records import RUN, RUNS, alter, find, learned
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ["run", "--env", "cartpole", "--eval-episodes", "8", "--host-devices", "1", "--quiet"]
-RUN += ["--checkpoint-seconds", "0"]
-SMALL = ["--set", "pop_size=4", "--set", "hidden=[8]"]
-RUNS = {
-    "eggroll": [*SMALL, "--budget", "2e5"],
-    "open_es": [*SMALL, "--set", "optimizer=adamw", "--set", "unroll=20", "--budget", "3e4"],
-    "ppo": [f"--set={x}" for x in ("num_envs=4", "num_steps=16", "num_epochs=2")],
-}
-RUNS["ppo"] += ["--set=num_minibatches=2", "--budget", "4e3"]
 
 
 def words(algo, out):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rlbench.config import RunConfig, coerce
 from rlbench.errors import UsageError, WriteError, nearest
-from rlbench.files import read_bytes, replace_file, to_json
+from rlbench.files import clear_temporary, read_bytes, replace_file, to_json
+from rlbench.machine import provenance
 from rlbench.store import check_name, in_words, read_run, run_path
 from rlbench.writer import RunWriter
 
@@ -194,3 +195,23 @@ def test_what_is_read_is_a_plain_file_of_a_size(tmp_path):
     assert read_bytes(tmp_path / "file", 10) == b"x" * 10
     with pytest.raises(OSError, match="larger than 9 bytes"):
         read_bytes(tmp_path / "file", 9)
+
+
+def test_only_what_a_killed_process_of_ours_began_is_cleared(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    kept = ["mine.tmp", f"x.{os.getpid()}-00000000.tmp", f"x.{dead.pid}-zz000000.tmp"]
+    for name in (*kept, f"status.json.{dead.pid}-0123abcd.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    clear_temporary(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_the_home_directory_is_in_no_provenance(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to={tmp_path}/dumps")
+    monkeypatch.setattr("sys.argv", ["rlbench", "run", f"--out={tmp_path}/results"])
+    told = provenance()
+    assert told["argv"][-1] == "--out=~/results"
+    assert told["jax"]["variables"]["XLA_FLAGS"] == "--xla_dump_to=~/dumps"
+    assert str(tmp_path) not in json.dumps(told)

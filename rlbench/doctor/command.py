@@ -17,11 +17,9 @@ from rlbench.doctor.facts import Here
 from rlbench.doctor.finding import Finding
 from rlbench.doctor.known import KNOWN
 from rlbench.doctor.look import look
-from rlbench.errors import UsageError
+from rlbench.errors import PROBLEM, UsageError
 from rlbench.flags import flag, parse_flags
 
-PROBLEM = 5
-"""Exit status: something is not as it should be."""
 CHECKS: tuple[Callable[[Here], list[Finding]], ...] = (
     software.python,
     software.rlbench,

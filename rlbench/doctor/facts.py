@@ -41,7 +41,8 @@ class Here:
         machine_cores: that the machine has.
         quota: cores' worth of processor time; None for no limit.
         load: processes that wanted a core in the last minute; None where this is not told.
-        memory: bytes: the machine's, those free, and the limit, None for none.
+        memory: bytes: the machine's, those free, and those that control groups leave, None for
+            no limit.
         out: where runs go.
         cache: where compiled programs go; None if that is no folder of this machine.
     """

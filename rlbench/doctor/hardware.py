@@ -42,12 +42,12 @@ def load(here: Here) -> list[Finding]:
 
 
 def memory(here: Here) -> list[Finding]:
-    """The machine's, what is free, and a limit below that."""
-    total, free, limit = here.memory
+    """The machine's, what is free, and what a control group leaves of that."""
+    total, free, room = here.memory
     told = f"{gib(free)} free of {gib(total)}"
-    if limit is not None and limit < total:
-        told += f", limited to {gib(limit)} by a control group"
-        free = min(free, limit)
+    if room is not None and room < free:
+        told += f", of which a control group leaves {gib(room)}"
+        free = room
     if free >= FEW_BYTES:
         return [Finding("ok", "memory", told)]
     how = "end other processes, or let runs refuse to begin: --max-memory 1GiB"

@@ -15,13 +15,11 @@ from pathlib import Path
 import psutil
 
 from rlbench import machine
+from rlbench.cgroups import memory_room, processor_quota
 from rlbench.doctor.facts import CUDA_PLUGINS, Folder, Here
-from rlbench.doctor.limits import memory_limit, processor_quota
 from rlbench.doctor.tested import tested
 from rlbench.folders import locks_work
 from rlbench.installed import own_cache, usable_cores
-
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def canonical(name: str) -> str:
@@ -39,7 +37,7 @@ def look(out: str) -> Here:
     named = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in declared]
     python = platform.python_version()
     names = {"rlbench", *map(canonical, named), *tested(python), *CUDA_PLUGINS}
-    memory, group = psutil.virtual_memory(), _membership()
+    memory = psutil.virtual_memory()
     return Here(
         python=python,
         versions=_versions(names),
@@ -52,9 +50,9 @@ def look(out: str) -> Here:
         gpu=any(Path("/dev").glob("nvidia[0-9]*")),
         cores=usable_cores(),
         machine_cores=os.cpu_count() or 1,
-        quota=processor_quota(CGROUPS, group),
+        quota=processor_quota(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        memory=(memory.total, memory.available, memory_limit(CGROUPS, group)),
+        memory=(memory.total, memory.available, memory_room()),
         out=folder(Path(out), out),
         cache=_cache(),
     )
@@ -123,10 +121,3 @@ def _opengl() -> bool:
     """Whether there is the library that `envs.brax_renderer` has MuJoCo draw with."""
     osmesa = os.environ.get("MUJOCO_GL", "").lower().strip() == "osmesa"
     return ctypes.util.find_library("OSMesa" if osmesa else "EGL") is not None
-
-
-def _membership() -> str:
-    try:
-        return Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    except OSError:
-        return ""

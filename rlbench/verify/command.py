@@ -9,16 +9,13 @@ from typing import Annotated
 import tyro
 
 from rlbench.display import printable
-from rlbench.errors import UsageError
+from rlbench.errors import PROBLEM, UsageError
 from rlbench.flags import flag, parse_flags
 from rlbench.stages import Stages
 from rlbench.store import run_directories
 from rlbench.verify.finding import Findings
 from rlbench.verify.run import check_run
 from rlbench.verify.sweep import check_sweep, sweeps
-
-DAMAGED = 5
-"""Exit status: something is not as it should be."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +78,4 @@ def show(found: dict[str, Findings]) -> int:
         print(printable(f"note: {names[0]}{more}: {note}"))
     bad = sum(bool(one.problems) for one in found.values())
     print(f"{len(found):,} checked: {len(found) - bad:,} sound, {bad:,} with problems")
-    return DAMAGED if bad else 0
+    return PROBLEM if bad else 0

@@ -1,6 +1,10 @@
-"""What a check says. Imports no jax."""
+"""What a check says, and how it reads a table. Imports no jax."""
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
+
+from rlbench import seal
 
 
 @dataclass
@@ -19,3 +23,19 @@ class Findings:
         """A problem, unless something holds."""
         if not holds:
             self.problems.append(problem)
+
+
+def table(name: str, content: bytes | None, found: Findings) -> dict[str, Any] | None:
+    """A file's table, whatever its hash says; None if there is none, which is told."""
+    if content is None:
+        return None
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        found.problems.append(f"{name} is no JSON table")
+        return None
+    if flaw := seal.flaw(data):
+        found.problems.append(f"{name} is not what was written: {flaw}")
+    return data

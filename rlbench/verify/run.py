@@ -1,7 +1,5 @@
 """One run directory: files, configuration, rows, totals, provenance, checkpoints. No jax."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,10 @@ from safetensors.numpy import load
 from rlbench import seal, store
 from rlbench.arrays import state_hash
 from rlbench.checkpoint import UNFINISHED, Checkpoints
-from rlbench.config import NOT_HASHED, RunConfig, build
+from rlbench.config import RunConfig, build, cell_hash
 from rlbench.errors import UsageError
 from rlbench.files import MAX_ARRAYS, MAX_JSON, MAX_METRICS, digest, read_bytes
-from rlbench.verify.finding import Findings
+from rlbench.verify.finding import Findings, table
 from rlbench.verify.rows import TOTALS, check_rows, number, read_rows
 
 POLICY = "policy.safetensors"
@@ -31,7 +29,7 @@ def check_run(path: Path) -> Findings:
     """Everything that can be told of a run directory without running it."""
     found = Findings()
     contents = {name: _read(path, name, found) for name in LIMITS}
-    tables = {name: _table(name, contents[name], found) for name in store.TABLES}
+    tables = {name: table(name, contents[name], found) for name in store.TABLES}
     config, provenance, status = (tables[name] for name in store.TABLES)
     if status is None or config is None:
         return found
@@ -60,34 +58,12 @@ def _read(path: Path, name: str, found: Findings) -> bytes | None:
     return None
 
 
-def _table(name: str, content: bytes | None, found: Findings) -> dict[str, Any] | None:
-    if content is None:
-        return None
-    try:
-        table = json.loads(content)
-    except (ValueError, RecursionError):
-        table = None
-    if not isinstance(table, dict):
-        found.problems.append(f"{name} is no JSON table")
-        return None
-    if flaw := seal.flaw(table):
-        found.problems.append(f"{name} is not what was written: {flaw}")
-    return table
-
-
 def _check_seal(status: dict[str, Any], contents: dict[str, bytes | None], found: Findings) -> None:
     if seal.KEY not in status:
         found.notes.append("it was recorded without seals: changes to its files cannot be told")
     for name, content in contents.items():
         if flaw := seal.flaw_of_files(status, {name: content}):
             found.problems.append(flaw)
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """As `RunConfig.hash`, of what the file has: a later version has more fields."""
-    kept = {k: v for k, v in config.items() if k not in NOT_HASHED}
-    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
 def _check_config(path: Path, config: dict[str, Any], found: Findings) -> None:
@@ -101,7 +77,7 @@ def _check_config(path: Path, config: dict[str, Any], found: Findings) -> None:
     if path.name.startswith("seed-") and len(named) == 8:
         same = path.name == f"seed-{config['seed']:04d}"
         found.unless(same, f"its folder says {path.name}, and config.json seed {config['seed']}")
-        hashed = config_hash(config)
+        hashed = cell_hash(config)
         told = f"its folder says configuration {named}, and config.json hashes to {hashed}"
         found.unless(named == hashed, told)
 
@@ -168,9 +144,9 @@ def _check_provenance(provenance: dict[str, Any], found: Findings) -> None:
     for name in ("argv", "commit", "dirty"):
         found.unless(name in provenance, f"provenance.json does not tell {name}")
     for group, names in WANTED.items():
-        table = provenance.get(group)
+        told = provenance.get(group)
         for name in names:
-            there = isinstance(table, dict) and table.get(name) is not None
+            there = isinstance(told, dict) and told.get(name) is not None
             found.unless(there, f"provenance.json does not tell {group}.{name}")
     if provenance.get("commit") is None or provenance.get("dirty"):
         found.notes.append("its code is not a commit: rlbench was installed, or files were changed")

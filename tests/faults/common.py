@@ -15,23 +15,12 @@ from pathlib import Path
 
 from rlbench.cli import main
 from rlbench.crash import VARIABLE
-from tests.records import find, learned
+from tests.records import RUN, SMALL, find, learned
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2
 SECONDS = 300.0
 """A command that takes longer hangs."""
-RUN = ["run", "--env", "cartpole", "--eval-episodes", "8", "--host-devices", "1", "--quiet"]
-RUN += ["--checkpoint-seconds", "0"]
-SMALL = ["--set", "pop_size=4", "--set", "hidden=[8]"]
-RUNS = {
-    "eggroll": [*SMALL, "--budget", "2e5"],
-    "open_es": [*SMALL, "--set", "optimizer=adamw", "--set", "unroll=20", "--budget", "3e4"],
-    "ppo": [
-        *(f"--set={x}" for x in ("num_envs=4", "num_steps=16", "num_epochs=2")),
-        *("--set=num_minibatches=2", "--budget", "4e3"),
-    ],
-}
 SHORT = [*RUN, "--algo", "eggroll", *SMALL, "--budget", "2e4"]
 """A run of a dozen updates."""
 

@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from rlbench.store import CHECKPOINTS
-from tests.faults.common import AT_ONCE, RUN, RUNS, Tally, find, result, rlbench, sound, start, tell
+from tests.faults.common import AT_ONCE, Tally, result, rlbench, sound, start, tell
+from tests.records import RUN, RUNS, find
 
 FROM_START = 0.3
 """Share of the kills at any moment since the start; others come soon after a new checkpoint."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -134,3 +135,37 @@ def test_nothing_of_a_run_is_obeyed_by_the_terminal_or_leads_out_of_it(good, tmp
         assert main([argv[0], str(run), *argv[1:]]) == 2
         assert "is a link" in capsys.readouterr().err
     assert not list((tmp_path / "mine").iterdir())
+
+
+@pytest.mark.parametrize("command", ["resume", "export", "play", "render"])
+@pytest.mark.parametrize("name", ["env", "algo"])
+def test_no_command_imports_what_a_run_names(command, name, good, tmp_path, capsys, monkeypatch):
+    shutil.copytree(good, tmp_path / "out")
+    run = find(tmp_path / "out")
+    alter(run, "config.json", {name: "evil_module:Anything"})
+    if command == "resume":
+        alter(run, "status.json", {"status": "running"})
+    (tmp_path / "evil_module.py").write_text(
+        "import pathlib\npathlib.Path('imported').touch()\nclass Anything: pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main([command, str(run)]) == 2
+    error = capsys.readouterr().err
+    assert "names code that is not rlbench's" in error and error.count("\n") == 1
+    assert not (tmp_path / "imported").exists()
+    assert main([command, str(run), "--allow-code"]) == 2
+    assert (tmp_path / "imported").exists()  # else the refusal above would prove nothing
+    sys.modules.pop("evil_module", None)
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_harmless(capsys):
+    assert main(["show", "\x1b[31mred"]) == 2
+    error = capsys.readouterr().err
+    assert "red" in error and "\x1b" not in error
+
+
+def test_a_set_without_a_run_that_can_be_read_is_told(good, tmp_path, capsys):
+    shutil.copytree(good, tmp_path / "out")
+    (find(tmp_path / "out") / "provenance.json").unlink()
+    assert main(["compare", str(good), str(tmp_path / "out")]) == 2
+    assert "RUNS_B holds no run that can be read" in capsys.readouterr().err
