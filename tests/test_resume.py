@@ -128,6 +128,18 @@ def test_without_a_checkpoint_it_is_run_anew(killed, tmp_path, capsys):
     assert read_run(path).provenance["resumed_from"] == []
 
 
+def test_rows_that_changed_before_the_checkpoint_are_not_gone_on_with(killed, tmp_path, capsys):
+    shutil.copytree(killed, tmp_path / "out")
+    metrics = find(tmp_path / "out") / "metrics.jsonl"
+    whole = metrics.read_bytes()
+    other = whole.replace(b'"return_std": ', b'"return_std": 1', 1)[: len(whole)]
+    assert other != whole
+    metrics.write_bytes(other)
+    assert main(["resume", str(metrics.parent)]) == 2
+    assert "metrics.jsonl is not what it was at its last checkpoint" in capsys.readouterr().err
+    assert metrics.read_bytes() == other
+
+
 MIXTURES = {
     "jax 0.1, and here": ("provenance.json", lambda p: p["versions"].update(jax="0.1")),
     "jax_enable_x64 True": ("provenance.json", lambda p: p["jax"].update(jax_enable_x64=True)),

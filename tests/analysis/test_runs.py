@@ -221,3 +221,10 @@ def test_any_run_directories_give_a_report_or_one_sentence(data, tmp_path_factor
         assert str(error)
         return
     assert html.endswith("</html>")
+
+
+def test_a_run_whose_status_was_deleted_is_not_one_that_goes_on(tmp_path):
+    path = make_run(tmp_path)
+    (path / "status.json").unlink()
+    ((_, why),) = find_runs([tmp_path]).unreadable
+    assert why == "status.json is missing, and metrics.jsonl is there"

@@ -18,7 +18,7 @@ about = "eighteen cells"
 env = "cartpole"
 algo = ["eggroll", "open_es", "random"]
 seeds = [1, 2, 3, 4, 5, 6]
-budget = 60000
+budget = 400000
 eval_episodes = 4
 """
 WORKERS = 2

@@ -108,3 +108,16 @@ def test_what_is_done_stays_done(tmp_path):
         assert not claims.claim("c")
         assert claims.states(["c", "d"]) == {"c": {"status": "ok"}, "d": None}
     assert (tmp_path / FOLDER / "c" / DONE).exists()
+
+
+def test_a_record_that_was_damaged_is_none(tmp_path):
+    with Claims(tmp_path) as claims:
+        assert claims.claim("c")
+        claims.finish("c", {"status": "ok", "seconds": 1.0})
+    done = tmp_path / FOLDER / "c" / DONE
+    done.write_text(done.read_text().replace("1.0", "7.0"))
+    (tmp_path / FOLDER / "c" / OWNER).unlink()
+    os.utime(tmp_path / FOLDER / "c", (0, 0))  # long ago
+    with Claims(tmp_path, stale=0.0) as claims:
+        assert claims.states(["c"]) == {"c": {}}
+        assert claims.claim("c")  # to be looked at again
