@@ -19,8 +19,8 @@ from rlbench.cli import main
 from rlbench.comparison import interval_of_difference, sample
 from rlbench.export import export_run, restore_run
 from rlbench.exported import read_export
+from rlbench.fitting import EVAL_LANES
 from rlbench.judge import hear
-from rlbench.loop import EVAL_LANES
 from rlbench.seeding import evaluation_keys
 from rlbench.state import state_arrays
 from rlbench.store import read_run

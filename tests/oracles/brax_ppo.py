@@ -43,7 +43,7 @@ from scipy import stats
 from rlbench.algorithm import Task, evaluate
 from rlbench.blocks import Blocks
 from rlbench.config import build
-from rlbench.loop import EVAL_LANES
+from rlbench.fitting import EVAL_LANES
 from rlbench.network import Network
 from rlbench.policy import ACTIVATIONS, MLPPolicy
 from rlbench.registry import find_env, make_env
