@@ -1,0 +1,1 @@
+"""`rlbench reproduce`: measures what a claim needs, and writes figure, data and verdict."""

@@ -1,0 +1,1 @@
+"""What a reproduction measures, each in a process of its own."""

@@ -1,0 +1,1 @@
+"""What `rlbench reproduce` measures: TOML, no code."""
