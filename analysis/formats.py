@@ -27,7 +27,8 @@ LATEX = {
 }
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value for a CSV file: nothing that a spreadsheet would run."""
     if isinstance(value, str):
         value = printable(value)
         return f"'{value}" if value.startswith(FORMULA) else value
@@ -41,7 +42,7 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     for row in table.rows:
-        writer.writerow([_cell(row.values[name]) for name in names])
+        writer.writerow([cell(row.values[name]) for name in names])
     return out.getvalue()
 
 

@@ -3,7 +3,6 @@
 Everything is made in memory first and then written, so that a mistake leaves an older report whole.
 """
 
-import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,8 @@ from rlbench.analysis.findings import Findings, find, parse_targets
 from rlbench.analysis.formats import FORMATS
 from rlbench.analysis.frame import matrices
 from rlbench.analysis.notes import headline, notes
+from rlbench.analysis.reproduced.section import section
+from rlbench.analysis.reproduced.view import View, find_views
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
 from rlbench.errors import UsageError
@@ -31,11 +32,7 @@ from rlbench.store import check_writable
 MARKER = "report.json"
 """What a folder must hold for a report to be replaced."""
 SCHEMA = 1
-METADATA: dict[str, dict[str, Any]] = {
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None},
-    "png": {},
-}
+FIGURE_FORMATS = ("svg", "pdf", "png")
 Files = dict[str, bytes]
 
 
@@ -69,13 +66,16 @@ def report_command(argv: Sequence[str], prog: str) -> int:
     stages = Stages()
     with stages.shown():
         findings = gather(options, stages)
-        files = make(findings, options, out, stages)
+        reproduced, bad = find_views(sorted(map(Path, options.runs)))
+        files = make(findings, reproduced, options, out, stages)
         stages.tell("writing")
         write(files, out)
     for sentence in map(claims.in_words, findings.pairs[:12]):
         print(sentence)
     for note in notes(findings):
         print(f"note: {note}")
+    for name, why in bad:
+        print(f"note: the reproduction {name} is left out: {why}")
     print(f"{headline(findings)}: written to {out / 'index.html'}")
     return 0
 
@@ -117,7 +117,7 @@ def typed(options: ReportOptions) -> str:
 def draw(findings: Findings, stages: Stages) -> tuple[Files, Mapping[str, str]]:
     """Figures in every format by file name, and by name why one is missing."""
     # matplotlib takes half a second to import: only where something is drawn
-    from rlbench.analysis.style import styled
+    from rlbench.analysis.style import images, styled
     from rlbench.analysis.suite_figures import FIGURES
 
     files: Files = {}
@@ -129,14 +129,18 @@ def draw(findings: Findings, stages: Stages) -> tuple[Files, Mapping[str, str]]:
             if isinstance(figure, str):
                 missing[name] = figure
                 continue
-            for kind, metadata in METADATA.items():
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=kind, metadata=metadata)
-                files[f"figures/{name}.{kind}"] = buffer.getvalue()
+            for kind, image in images(figure).items():
+                files[f"figures/{name}.{kind}"] = image
     return files, missing
 
 
-def make(findings: Findings, options: ReportOptions, out: Path, stages: Stages) -> Files:
+def make(
+    findings: Findings,
+    reproduced: Sequence[View],
+    options: ReportOptions,
+    out: Path,
+    stages: Stages,
+) -> Files:
     """Every file of the report, by its path within it."""
     from rlbench.analysis import page
 
@@ -149,7 +153,9 @@ def make(findings: Findings, options: ReportOptions, out: Path, stages: Stages) 
     figures, missing = draw(findings, stages)
     stages.tell("making the page")
     svgs = {Path(name).stem: content for name, content in figures.items() if name.endswith(".svg")}
-    html = page.build(findings, tables, svgs, missing, out, typed(options))
+    stages.tell("drawing reproductions")
+    shown = [section(one) for one in reproduced]
+    html = page.build(findings, tables, svgs, missing, shown, out, typed(options))
     sentences = [f"- {claims.in_words(pair)}" for pair in findings.pairs]
     told = [f"- note: {note}" for note in notes(findings)]
     summary = "\n".join([f"# {headline(findings)}", "", *sentences, *told, ""])
@@ -163,6 +169,7 @@ def make(findings: Findings, options: ReportOptions, out: Path, stages: Stages) 
         "runs": {run.name: run.digest for run in findings.found.runs},
         "unreadable": dict(findings.found.unreadable),
         "not_drawn": missing,
+        "reproductions": {f"{r.name}-{r.data.scale}": r.record["sha256"] for r in reproduced},
     }
     return {
         **files,
@@ -191,7 +198,10 @@ def write(files: Files, out: Path) -> None:
             (out / folder).mkdir(exist_ok=True)
             clear_temporary(out / folder)
             for old in (out / folder).iterdir():
-                if f"{folder}/{old.name}" not in files and old.suffix[1:] in (*METADATA, *FORMATS):
+                if f"{folder}/{old.name}" not in files and old.suffix[1:] in (
+                    *FIGURE_FORMATS,
+                    *FORMATS,
+                ):
                     old.unlink()
         for name in sorted(files.keys() - {MARKER}):
             replace_file(out / name, files[name], "report")

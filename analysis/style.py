@@ -1,5 +1,6 @@
 """How figures look: one colour, marker and line an entry, everywhere. Imports no jax."""
 
+import io
 import math
 import textwrap
 import warnings
@@ -44,6 +45,23 @@ SETTINGS: dict[str, Any] = {
     "ytick.labelsize": 7,
     "axes.formatter.useoffset": False,
 }
+
+METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {},
+}
+"""By format of a figure: what keeps its bytes from depending on the day."""
+
+
+def images(figure: Figure) -> dict[str, bytes]:
+    """The figure in every format, the same bytes for the same figure."""
+    found = {}
+    for kind, metadata in METADATA.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata)
+        found[kind] = buffer.getvalue()
+    return found
 
 
 def plain(text: str) -> str:

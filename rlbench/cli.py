@@ -42,6 +42,7 @@ COMMANDS = {
     "verify": "verify PATH...: whether run directories and sweeps are what was written",
     "doctor": "what this machine can do, and what is known to go wrong here, with remedies",
     "bench": "measure speed, start-up and memory, as ratios side by side",
+    "reproduce": "reproduce NAME | all | list: the paper's claims: figure, data, verdict",
 }
 
 ELSEWHERE = {
@@ -55,13 +56,14 @@ ELSEWHERE = {
     "verify": "rlbench.verify.command:verify_command",
     "doctor": "rlbench.doctor.command:doctor_command",
     "bench": "rlbench.bench.options:bench_command",
+    "reproduce": "rlbench.reproduce.command:reproduce_command",
 }
 """Commands whose module is imported when one of them is called."""
 
 
 def usage() -> str:
     """The top-level help."""
-    lines = [f"  {name:8} {about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:9} {about}" for name, about in COMMANDS.items()]
     return "usage: rlbench COMMAND ...\n\n" + "\n".join(lines) + "\n\nrlbench run --help has more."
 
 

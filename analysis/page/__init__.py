@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,7 @@ def build(
     tables: Iterable[Table],
     svgs: Mapping[str, bytes],
     missing: Mapping[str, str],
+    reproductions: Sequence[Mapping[str, Any]],
     out: Path,
     made_by: str,
 ) -> str:
@@ -251,6 +252,7 @@ def build(
         tables: to show.
         svgs: figures by name.
         missing: by name, why a figure is not there.
+        reproductions: of claims, as `reproduced.section` has them.
         out: the folder that will hold the page, for links to runs.
         made_by: the command that made the report.
     """
@@ -282,6 +284,7 @@ def build(
         charts=[{"title": t.label, "about": t.about} for t in findings.comparison.tasks],
         tables=[_table(table, ids) for table in tables],
         figures=_figures(svgs, missing),
+        reproductions=reproductions,
         cells=cells,
         left_out=[(run.name, why) for run, why in findings.comparison.left_out],
         unreadable=findings.found.unreadable,

@@ -36,12 +36,17 @@ def set_devices(params: dict[str, Any]) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --{DEVICES_FLAG}={devices}".strip()
 
 
+def function_of(kind: str) -> str:
+    """The name of what measures a kind: of the benchmark, or else of a reproduction."""
+    return KINDS.get(kind, f"rlbench.reproduce.measures.{kind}:measure")
+
+
 def main() -> None:
     """Measures the case of the first argument."""
     case = json.loads(sys.argv[1])
     set_devices(case["params"])
     with redirect_stdout(sys.stderr):
-        result = resolve(KINDS[case["kind"]])(case["params"])
+        result = resolve(function_of(case["kind"]))(case["params"])
     print(json.dumps(result))
 
 
