@@ -14,7 +14,7 @@ from rlbench.analysis.runs import find_runs
 from rlbench.display import printable
 from rlbench.errors import UsageError
 from rlbench.reproduce.record import read
-from rlbench.reproduce.spec import NAMES, SCALES
+from rlbench.reproduce.spec import NAMES, SCALES, read_spec
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ def view(record: dict[str, Any], root: Path) -> View:
     """
     try:
         name, hardware = str(record["name"]), record["provenance"]["hardware"]
+        # Both become paths: a record may be a stranger's.
+        spec = read_spec(name, str(record["scale"]))
+        if record["sweep"] != (spec.sweep if spec else ""):
+            raise ValueError(f"its runs are not of a sweep {record['sweep']!r}")
         reproduction = module(name)
         cases = {
             row["name"]: Case(row["name"], row["params"], row["samples"], row["values"])
@@ -122,12 +126,10 @@ def find_views(paths: Sequence[Path]) -> tuple[list[View], list[tuple[str, str]]
 
 def unmeasured(one: View) -> list[str]:
     """Cases that failed or could not be measured, with the reason."""
-    rows = one.record["cases"]
-    return [
-        f"{row['name']}: {row.get('skipped') or row.get('failed')}"
-        for row in rows
-        if "samples" not in row
-    ]
+    rows = [row for row in one.record["cases"] if "samples" not in row]
+    # Of a process that failed, the last line says it.
+    why = [str(row.get("skipped") or row.get("failed")).splitlines()[-1] for row in rows]
+    return [printable(f"{row['name']}: {told}") for row, told in zip(rows, why, strict=True)]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
