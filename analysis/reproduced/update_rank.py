@@ -17,7 +17,7 @@ from rlbench.analysis.reproduced.claim import (
     Reproduction,
     Row,
 )
-from rlbench.analysis.style import finish, looks, panels
+from rlbench.analysis.style import finish, logarithmic, looks, panels
 
 STUCK, LEARNT = 0.5, 0.1
 """Shares of the squared error: above the first it was not learnt, below the second it was."""
@@ -153,7 +153,8 @@ def _draw_ranks(axes: Any, found: Sequence[dict[str, Any]]) -> list[str]:
         x = np.array(sorted({row["pairs"] * row["r"] for row in found}))
         for small in sorted({min(row["m"], row["n"]) for row in found}):
             axes.plot(x, np.minimum(x, small), color="0.6", linewidth=0.7, zorder=0)
-    axes.set(xscale="log", yscale="log", xlabel="pairs x r", ylabel="rank of the update")
+    axes.set(xlabel="pairs x r", ylabel="rank of the update")
+    _logarithmic(axes)
     axes.set_title("lines: min(pairs x r, m, n)")
     return labels
 
@@ -176,9 +177,16 @@ def _draw_learning(axes: Any, found: Sequence[dict[str, Any]]) -> list[str]:
             label=label,
         )
         axes.plot(pairs, [row["expected"] for row in mine], color=look[label].colour, linewidth=0.7)
-    axes.set(xscale="log", yscale="log", xlabel="pairs a generation", ylabel="squared error left")
+    axes.set(xlabel="pairs a generation", ylabel="squared error left")
+    _logarithmic(axes)
     axes.set_title("lines: theory")
     return list(names.values())
+
+
+def _logarithmic(axes: Any) -> None:
+    axes.set(xscale="log", yscale="log")
+    logarithmic(axes.xaxis)
+    logarithmic(axes.yaxis)
 
 
 def draw(data: Data) -> Figure:
@@ -200,5 +208,4 @@ REPRODUCTION = Reproduction(
         "settings are compared after equally many evaluated pairs, each with the step size that is "
         "best for fresh noise (a quarter of it for reused noise, which diverges with more)",
     ),
-    limits="nothing: this is theory, and exact but for sampling.",
 )
