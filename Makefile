@@ -3,6 +3,7 @@
 # make check   what CI runs: formatting, lint, types, import directions, tests
 # make bench   measure speed, start-up and memory side by side (ARGS=--quick: under 3 minutes)
 # make faults  kill, damage and refuse on purpose; nothing may be lost (ARGS=--quick: minutes)
+# make claims  docs/claims.md and its figures, from the recorded reproductions
 # make example install and test examples/plugin in an environment of its own
 # ARGS="..."   is passed on to the run, to pytest, or to the benchmark
 
@@ -15,7 +16,7 @@ QUIET := --disable-pip-version-check --quiet
 PIP := $(BIN)/python -m pip $(QUIET)
 EXAMPLE ?= build/example
 
-.PHONY: run bench test test-all learning faults example lint check format lock clean
+.PHONY: run bench test test-all learning faults claims example lint check format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m rlbench.run --env ant --algo eggroll $(ARGS)
@@ -36,6 +37,9 @@ learning: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults $(ARGS)
+
+claims: $(VENV)/.dev
+	$(BIN)/python -m rlbench reproduce table --out results/recorded
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
