@@ -136,6 +136,8 @@ class Checkpoints:
                 if not old.with_suffix("").is_dir():
                     old.unlink(missing_ok=True)
         except (OSError, DamagedError) as error:
+            if not self._seal(step).exists():  # half a checkpoint would read as a damaged one
+                remove(self._folder / str(step))
             raise WriteError(f"cannot write checkpoint {step}: {_reason(error)}") from None
 
     def _save_arrays(self, step: int, arrays: Arrays) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rlbench.checkpoint import FOLDER, Checkpoints, DamagedError
+from rlbench.errors import WriteError
 
 RECORD = {"counts": {"updates": 3}, "clocks": {"train": 1.25}, "metrics_bytes": 1234}
 
@@ -46,6 +47,24 @@ def test_the_newest_is_restored_and_two_are_kept(saved):
     assert found.step == 9 and found.record == RECORD | {"step": 9} and not told
     same(found.arrays, 9)
     assert sorted(p.name for p in (saved / FOLDER).iterdir() if p.name.isdecimal()) == ["5", "9"]
+
+
+@pytest.mark.parametrize(
+    "point", ["saved", "json.create", "json.write", "json.sync", "json.replace"]
+)
+def test_one_that_the_disk_refuses_leaves_nothing_of_itself(point, tmp_path, monkeypatch):
+    """What was half written would read as damaged: nobody was killed."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, arrays(3), RECORD)
+    monkeypatch.setenv("RLBENCH_CRASH", f"checkpoint.{point}=ENOSPC")
+    with pytest.raises(WriteError, match="cannot write checkpoint 5: No space left"):
+        checkpoints.save(5, arrays(5), RECORD)
+    monkeypatch.delenv("RLBENCH_CRASH")
+    checkpoints.close()
+    assert {step: flaw for step, (flaw, _) in Checkpoints(tmp_path).flaws().items()} == {3: ""}
+    found, told = Checkpoints(tmp_path).restore()
+    assert found.step == 3 and not told
+    same(found.arrays, 3)
 
 
 def test_none_is_found_where_none_was_written(tmp_path):
