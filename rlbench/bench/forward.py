@@ -86,7 +86,7 @@ def forward(params: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         params: `pop_size`, `width` (of three hidden layers), `ranks`, `steps`, `lanes`, `rounds`,
-            `min_seconds`.
+            `min_seconds`; optional: `full_rank` (False leaves it out).
 
     Returns:
         `samples` in seconds for all passes, `best plain` the faster of the two plain ones in each
@@ -103,7 +103,9 @@ def forward(params: dict[str, Any]) -> dict[str, Any]:
     whole = Compiled(lambda w, x: _passes(lambda x: policy.apply(w, x), x, steps), *one, options={})
     variants: dict[str, Callable[[], object]] = {"plain, one batch": lambda: whole(*one)}
     hows: dict[str, noises.Perturbation | None] = {"plain": None}
-    hows |= {f"r={r}": noises.LowRank(r) for r in params["ranks"]} | {"full": noises.FullRank()}
+    hows |= {f"r={r}": noises.LowRank(r) for r in params["ranks"]}
+    if params.get("full_rank", True):
+        hows["full"] = noises.FullRank()
     values: dict[str, Any] = {}
     for name, how in hows.items():
         noise: Any = None
