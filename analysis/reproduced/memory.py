@@ -1,6 +1,6 @@
 """What low-rank perturbations save: r (m + n) numbers a layer instead of m n. Imports no jax."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
