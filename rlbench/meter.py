@@ -113,6 +113,10 @@ class Compiled:
         """What was compiled, as XLA tells it."""
         return str(self._call.as_text())
 
+    def cost(self) -> dict[str, float]:
+        """XLA's own count of "flops" and "bytes accessed", if it tells; a loop counts once."""
+        return dict(self._call.cost_analysis() or {})
+
     def buffer_bytes(self) -> int | None:
         """Argument + output + temp - aliased bytes, or None where XLA does not tell."""
         analysis = self._call.memory_analysis()

@@ -81,12 +81,19 @@ def _noise(
     return draw, sum(x.size * x.dtype.itemsize for x in shapes)
 
 
+def _hows(params: dict[str, Any]) -> dict[str, noises.Perturbation | None]:
+    """The variants in lanes: without noise, at every rank, and of full rank."""
+    hows: dict[str, noises.Perturbation | None] = {"plain": None}
+    hows |= {f"r={r}": noises.LowRank(r) for r in params["ranks"]}
+    return hows | ({"full": noises.FullRank()} if params.get("full_rank", True) else {})
+
+
 def forward(params: dict[str, Any]) -> dict[str, Any]:
     """Times `steps` passes of every variant.
 
     Args:
         params: `pop_size`, `width` (of three hidden layers), `ranks`, `steps`, `lanes`, `rounds`,
-            `min_seconds`.
+            `min_seconds`; optional: `full_rank` (False leaves it out).
 
     Returns:
         `samples` in seconds for all passes, `best plain` the faster of the two plain ones in each
@@ -102,10 +109,8 @@ def forward(params: dict[str, Any]) -> dict[str, Any]:
     one = (jax.device_put(weights, here), jax.device_put(x, here))
     whole = Compiled(lambda w, x: _passes(lambda x: policy.apply(w, x), x, steps), *one, options={})
     variants: dict[str, Callable[[], object]] = {"plain, one batch": lambda: whole(*one)}
-    hows: dict[str, noises.Perturbation | None] = {"plain": None}
-    hows |= {f"r={r}": noises.LowRank(r) for r in params["ranks"]} | {"full": noises.FullRank()}
     values: dict[str, Any] = {}
-    for name, how in hows.items():
+    for name, how in _hows(params).items():
         noise: Any = None
         if how is not None:
             draw, size = _noise(how, blocks, weights, population)
