@@ -218,6 +218,7 @@ def _axes(axes: Any, title: str, last: int) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(0.8, last * 2.6)
+    axes.margins(y=0.12)
     logarithmic(axes.xaxis)
     logarithmic(axes.yaxis)
     axes.set_title(title)

@@ -88,6 +88,9 @@ def _tensor(data: Data) -> Finding:
     of_es = [each[ES] for each in tensors.values()]
     allowed = largest_t_allowed(sum(one["entries"] for one in of_es), case.values["generations"])
     largest = max(one["largest_t"] for one in of_es)
+    low_rank = max(
+        one["largest_t"] for each in tensors.values() for algo, one in each.items() if algo != ES
+    )
     listed = "; ".join(
         f"{name}, {algo}: {one['norm']:.3f} ± {one['standard_error']:.3f} (exact "
         f"{one['exact']:.3f})"
@@ -100,7 +103,7 @@ def _tensor(data: Data) -> Finding:
         AGREE if largest <= allowed else DIFFER,
         f"Norm over σ² of what is added, by the harness's draws, {listed}; largest |t| of ES "
         f"{largest:.2f}, allowed {allowed:.2f}. The exception is ES's: at finite rank EGGROLL adds "
-        "(σ²/r) Σ C[(i, l), (k, j), (k, l)] to it.",
+        f"(σ²/r) Σ C[(i, l), (k, j), (k, l)] to it (largest |t| to that: {low_rank:.2f}).",
         rule,
     )
 

@@ -4,11 +4,14 @@ can come out either way."""
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.integrate import quad
 
+from rlbench.agents import _perturbation as noises
+from rlbench.agents._perturbation import LowRank
 from rlbench.analysis import style
 from rlbench.analysis.reproduced import marginals as claim
 from rlbench.analysis.reproduced.claim import AGREE, DIFFER, UNTESTED
@@ -70,11 +73,17 @@ def test_the_error_of_a_kurtosis() -> None:
     assert marginals.kurtosis_error(10**9, 6) == pytest.approx(2)  # sqrt(24 / n)
 
 
-def test_entries_are_drawn_anew_from_every_place() -> None:
-    z = marginals.entries(2, Draws(3, 50), 0)
-    assert z.shape == (150,) and len(np.unique(z)) > 145
-    # Variance 1 with a standard error of sqrt((kurtosis - 1) / n) = sqrt(5 / 150) = 0.18.
-    assert np.mean(z**2) == pytest.approx(1, abs=4 * 0.18)
+def test_entries_are_of_every_place_and_of_every_generation_s_noise() -> None:
+    found = marginals.entries(2, Draws(3, 50), 0).reshape(3, 50)
+    params = {"w": np.zeros(marginals.SHAPE)}
+    for epoch in range(3):
+        a, b = noises.draw(
+            LowRank(2), "float16", jax.random.key(0), params, np.int32(epoch), np.arange(50)
+        )["w"]
+        e = np.einsum("pro,pri->poi", np.float64(a), np.float64(b)) / np.sqrt(2)
+        expected = [e[p].ravel()[p % 12] for p in range(50)]
+        # Products of two half-precision numbers, exact in single precision, and one division.
+        np.testing.assert_allclose(found[epoch], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
