@@ -19,7 +19,8 @@ import jax
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 """XLA's CPU compiler hands matrix products to a library, and by default sums and their neighbours
 too. Those start threads of their own for a few microseconds of work, which cartpole pays with half
-its speed (jax 0.10 and 0.11)."""
+its speed (jax 0.10 and 0.11). With jaxlib 0.10.2's default a sum of products whose factor is
+broadcast over the leading axis is also wrong beyond 32,768 results."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ def units(pairs: int, into: int) -> Float[Array, "P in in"]:
     """The unit vectors as inputs, a copy for every pair as in a rollout.
 
     To be made outside of a compiled function: one copy that is broadcast within it is what jaxlib
-    0.10.2 computes `product` of wrongly on a CPU, in all that lies beyond 32,768 results.
+    0.10.2, without `meter.CPU_OPTIONS`, computes `product` of wrongly on a CPU.
     """
     return jnp.asarray(np.broadcast_to(np.eye(into, dtype=np.float32), (pairs, into, into)))
 
