@@ -96,3 +96,4 @@ def to_latex(table: Table) -> str:
 
 
 FORMATS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+FIGURE_FORMATS = ("svg", "pdf", "png")

@@ -16,7 +16,7 @@ from rlbench import __version__
 from rlbench.analysis import claims
 from rlbench.analysis.cost_tables import all_tables
 from rlbench.analysis.findings import Findings, find, parse_targets
-from rlbench.analysis.formats import FORMATS
+from rlbench.analysis.formats import FIGURE_FORMATS, FORMATS
 from rlbench.analysis.frame import matrices
 from rlbench.analysis.notes import headline, notes
 from rlbench.analysis.reproduced.section import section
@@ -32,7 +32,6 @@ from rlbench.store import check_writable
 MARKER = "report.json"
 """What a folder must hold for a report to be replaced."""
 SCHEMA = 1
-FIGURE_FORMATS = ("svg", "pdf", "png")
 Files = dict[str, bytes]
 
 
@@ -159,10 +158,24 @@ def make(
     sentences = [f"- {claims.in_words(pair)}" for pair in findings.pairs]
     told = [f"- note: {note}" for note in notes(findings)]
     summary = "\n".join([f"# {headline(findings)}", "", *sentences, *told, ""])
-    facts = {
+    return {
+        **files,
+        **figures,
+        "scores.json": _json(matrices(findings.comparison)),
+        "summary.md": summary.encode(),
+        "index.html": html.encode(),
+        MARKER: _json(_facts(findings, reproduced, typed(options), missing)),
+    }
+
+
+def _facts(
+    findings: Findings, reproduced: Sequence[View], command: str, missing: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the report was made of."""
+    return {
         "schema": SCHEMA,
         "rlbench": __version__,
-        "command": typed(options),
+        "command": command,
         "level": LEVEL,
         "resamples": RESAMPLES,
         "seed": SEED,
@@ -170,14 +183,6 @@ def make(
         "unreadable": dict(findings.found.unreadable),
         "not_drawn": missing,
         "reproductions": {f"{r.name}-{r.data.scale}": r.record["sha256"] for r in reproduced},
-    }
-    return {
-        **files,
-        **figures,
-        "scores.json": _json(matrices(findings.comparison)),
-        "summary.md": summary.encode(),
-        "index.html": html.encode(),
-        MARKER: _json(facts),
     }
 
 

@@ -4,11 +4,12 @@ Imports no jax.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from rlbench.analysis.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # which takes half a second to import
 
 AGREE, DIFFER, UNTESTED = "agree", "differ", "not testable here"
 VERDICTS = (AGREE, DIFFER, UNTESTED)
@@ -93,7 +94,7 @@ class Reproduction:
 
     title: str
     judge: Callable[[Data], Sequence[Finding]]
-    draw: Callable[[Data], Figure]
+    draw: Callable[[Data], "Figure"]
     rows: Callable[[Data], Sequence[Row]]
     chosen: Sequence[str] = ()
     limits: str = ""

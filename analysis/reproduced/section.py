@@ -11,7 +11,7 @@ def section(one: View) -> dict[str, Any]:
     return {
         "name": f"{one.name}-{one.data.scale}",
         "title": one.reproduction.title,
-        "image": base64.b64encode(drawn(one)["svg"]).decode(),
+        "image": base64.b64encode(drawn(one, "svg")["svg"]).decode(),
         "findings": [vars(finding) for finding in one.findings],
         "chosen": one.reproduction.chosen,
         "limits": one.reproduction.limits if one.data.scale != "paper" else "",

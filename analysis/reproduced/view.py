@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rlbench.analysis.formats import cell
+from rlbench.analysis.formats import FIGURE_FORMATS, cell
 from rlbench.analysis.reproduced.claim import Case, Data, Finding, Reproduction, Row
 from rlbench.analysis.runs import find_runs
 from rlbench.display import printable
@@ -162,17 +162,17 @@ def text(one: View) -> str:
     return "\n".join(lines)
 
 
-def drawn(one: View) -> dict[str, bytes]:
+def drawn(one: View, *kinds: str) -> dict[str, bytes]:
     """The figure, by format."""
     from rlbench.analysis.style import images, styled
 
     with styled():
-        return images(one.reproduction.draw(one.data))
+        return images(one.reproduction.draw(one.data), kinds)
 
 
 def files(one: View) -> dict[str, bytes]:
     """Figure, data and verdict, by file name."""
-    found = {f"{one.name}.{kind}": content for kind, content in drawn(one).items()}
+    found = {f"{one.name}.{kind}": content for kind, content in drawn(one, *FIGURE_FORMATS).items()}
     found["data.csv"] = to_csv(one.reproduction.rows(one.data)).encode()
     found["verdict.md"] = text(one).encode()
     return found

@@ -133,7 +133,7 @@ def write_table(out: Path, scale: str, docs: Path) -> int:
             found.append(views.view(data, out))
     if not found:
         raise UsageError(f"no reproduction at --scale {scale} is in {out / 'reproduce'}")
-    figures = {f"{one.name}.png": views.files(one)[f"{one.name}.png"] for one in found}
+    figures = {f"{one.name}.png": views.drawn(one, "png")["png"] for one in found}
     write(docs / "claims", figures)
     write(docs, {"claims.md": table.page(found).encode()})
     print(f"{len(found)} reproductions: written to {docs / 'claims.md'}")
