@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 a mistake in what was asked for (nothing was written), 3 t
 diverged, 4 it was interrupted, 5 what was checked is not as it should be.
 """
 
+import errno
 import shlex
 import signal
 import sys
@@ -25,6 +26,9 @@ from rlbench.registry import resolve as resolve_name
 if TYPE_CHECKING:
     from rlbench.runner import Care
 
+NO_PATH = {errno.ENAMETOOLONG: "a path is too long", errno.ELOOP: "links lead in a circle"}
+"""What the system says of words that cannot be a path at all, whatever was to be done with it."""
+PATH_LETTERS = 60
 EXIT = {"ok": 0, "failed": 3, "diverged": 3, "skipped": 3, "interrupted": 4}
 COMMANDS = {
     "run": "train one algorithm on one environment, and record the run",
@@ -262,6 +266,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
         raise UsageError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")
     except (RunError, UsageError, KeyboardInterrupt) as error:
         return _tell(error)
+    except OSError as error:
+        if error.errno not in NO_PATH:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= PATH_LETTERS else f"{name[:PATH_LETTERS]}…"
+        return _tell(UsageError(f"{NO_PATH[error.errno]}: {shown}; give another path"))
 
 
 def _tell(error: BaseException) -> int:

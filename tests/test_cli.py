@@ -210,6 +210,36 @@ def test_an_output_directory_that_nobody_may_write_is_refused(capfd):
     assert "cannot write to /proc/rlbench" in error and "Traceback" not in error
 
 
+LONG = "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["run", "--env", "cartpole", "--algo", "eggroll", "--budget", "1e4", "--out"],
+        ["report", "runs", "--out"],
+        ["sweep", "smoke", "--out"],
+        ["tune", "cartpole_tuning", "--out"],
+        ["reproduce", "memory", "--out"],
+        ["verify"],
+        ["show"],
+        ["export"],
+        ["play"],
+        ["render"],
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_words_that_cannot_be_a_path_are_told_in_a_sentence(argv, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    for name in (LONG, f"circle/{LONG[:9]}"):
+        assert main([*argv, name]) == 2
+        error = capfd.readouterr().err
+        assert error.splitlines()[-1].startswith("rlbench: ") and error.count("rlbench: ") == 1
+        assert "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["circle"]
+
+
 def test_lists_import_no_jax():
     for kind in ("envs", "agents"):
         code = (
