@@ -73,7 +73,7 @@ REPRODUCTION = Reproduction(
     judge=judge,
     draw=draw,
     rows=rows,
-    chosen=("settings were searched for with fresh noise, which favours it",),
-    limits="small networks with few parameters a pair: the fewer pairs for a parameter, the more "
+    chosen=("Settings were searched for with fresh noise, which favours it.",),
+    limits="Small networks have few parameters a pair: the fewer pairs for a parameter, the more "
     "the same noise for ever must cost.",
 )

@@ -111,7 +111,7 @@ REPRODUCTION = Reproduction(
     judge=judge,
     draw=draw,
     rows=rows,
-    chosen=("settings were searched for at rank 1, which favours it",),
-    limits="a network of one hidden layer of 32, so that min(m, n) is 27 and 8: low ranks are less "
-    "of a restriction than on the paper's 3x256; and 1.5e6 env steps in place of 5e8.",
+    chosen=("Settings were searched for at rank 1, which favours it.",),
+    limits="A network of one hidden layer of 32, so that min(m, n) is 27 and 8: low ranks are less "
+    "of a restriction than on the paper's 3x256; with 1.5e6 env steps in place of 5e8.",
 )

@@ -109,14 +109,14 @@ REPRODUCTION = Reproduction(
     draw=draw,
     rows=rows,
     chosen=(
-        "steps are simulated env steps of training, dead lanes included; the paper does not say "
-        "how it counts them",
-        "scores are normalised by random actions and a reference; the paper's normalisation by "
-        "PPO is not written down",
-        "the evaluation is of the mean parameters, with deterministic actions, 64 episodes or as "
-        "the configuration says; the paper does not tell its number",
+        "Steps are simulated env steps of training, dead lanes included; the paper does not say "
+        "how it counts them.",
+        "Scores are normalised by random actions and a reference; the paper's normalisation by "
+        "PPO is not written down.",
+        "The evaluation is of the mean parameters, with deterministic actions; the paper does not "
+        "tell the number of episodes, here the configuration does.",
     ),
-    limits="4 of the paper's 16 environments, small networks tuned once for each algorithm on a "
-    "laptop, and budgets of 1e6 to 4e6 env steps in place of 5e8: what happens at the paper's "
-    "budget and with its network.",
+    limits="Only 4 of the paper's 16 environments, small networks tuned once for each algorithm on "
+    "a laptop, and budgets of 1e6 to 4e6 env steps in place of 5e8 are run: what happens at the "
+    "paper's budget and with its network is open.",
 )

@@ -190,12 +190,13 @@ REPRODUCTION = Reproduction(
     draw=draw,
     rows=rows,
     chosen=(
-        "speed is simulated env steps a second of training, dead lanes included, compilation and "
+        "Speed is simulated env steps a second of training, dead lanes included, compilation and "
         "evaluation left out; the paper compares seconds of whole runs of 5e8 steps, and does not "
-        "say what they hold",
+        "say what they hold.",
         "OpenES is the harness's: mirrored pairs share one noise matrix, and the mean's product is "
-        "one matrix product for all",
+        "one matrix product for all.",
     ),
-    limits="4 of the 16 environments, on a CPU, in the first updates of a run: how episode lengths "
-    "change with learning, which the paper's caption names as a part of the difference.",
+    limits="Only 4 of the 16 environments are timed, on a CPU, in the first updates of a run: how "
+    "episode lengths change with learning, by the paper's caption a part of the difference, is "
+    "not seen.",
 )

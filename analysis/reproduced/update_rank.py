@@ -203,9 +203,9 @@ REPRODUCTION = Reproduction(
     draw=draw,
     rows=rows,
     chosen=(
-        "the task is to learn an orthogonal matrix T from f(W) = -|W - T|^2 / 2, so that every "
-        "direction is needed alike and the expected error has a closed form",
-        "settings are compared after equally many evaluated pairs, each with the step size that is "
-        "best for fresh noise (a quarter of it for reused noise, which diverges with more)",
+        "The task is to learn an orthogonal matrix T from f(W) = -|W - T|^2 / 2, so that every "
+        "direction is needed alike and the expected error has a closed form.",
+        "Settings are compared after equally many evaluated pairs, each with the step size that is "
+        "best for fresh noise (a quarter of it for reused noise, which diverges with more).",
     ),
 )

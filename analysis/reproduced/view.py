@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from rlbench.analysis.formats import FIGURE_FORMATS, cell
 from rlbench.analysis.reproduced.claim import Case, Data, Finding, Reproduction, Row
 from rlbench.analysis.runs import find_runs
+from rlbench.analysis.tasks import describe_hardware
 from rlbench.display import printable
 from rlbench.errors import UsageError
 from rlbench.reproduce.record import read
@@ -37,15 +38,18 @@ class View:
 
     @property
     def machine(self) -> str:
-        """Processor and devices, in words."""
+        """Processor or device, and cores, in words; of runs, of every kind of machine they had."""
+        if self.record["sweep"]:
+            return "; ".join(sorted({describe_hardware(run) for run in self.data.runs}))
         found = self.data.hardware
         kind = found.get("device_kind") if found.get("platform") != "cpu" else found["processor"]
         return f"{kind}, {found.get('usable_cores')} cores"
 
     @property
     def date(self) -> str:
-        """UTC day on which it was measured."""
-        return str(self.record["ended"])[:10]
+        """UTC day on which the last of it was measured."""
+        ends = [str(run.status.get("ended") or "") for run in self.data.runs]
+        return max(ends, default=str(self.record["ended"]))[:10]
 
     @property
     def command(self) -> str:
@@ -55,17 +59,25 @@ class View:
     @property
     def provenance(self) -> list[str]:
         """Where the numbers come from: machine, versions, commit, what else was running."""
-        found = self.record["provenance"]
-        versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
-        dirty = " with uncommitted changes" if found.get("dirty") else ""
-        commit = f"commit {str(found.get('commit') or 'not recorded')[:10]}{dirty}"
-        load = self.record.get("load_before")
-        told = [f"{self.date}, on {self.machine}", f"rlbench {self.record['rlbench']}, {commit}"]
-        told += [versions]
-        if load and self.record["cases"]:
+        if self.record["sweep"]:
+            runs = self.data.runs
+            told = [
+                f"{len(runs)} runs of the sweep {self.record['sweep']}, the last on {self.date}"
+            ]
+            return [*told, f"on {self.machine}", *sorted({_code(run.provenance) for run in runs})]
+        found, load = self.record["provenance"], self.record.get("load_before")
+        told = [f"{self.date}, on {self.machine}", _code(found)]
+        if load:
             cores = found["hardware"]["usable_cores"]
             told.append(f"load average before it began: {load[0]:.2f} of {cores} cores")
         return told
+
+
+def _code(provenance: Mapping[str, Any]) -> str:
+    """Commit and versions."""
+    dirty = " with uncommitted changes" if provenance.get("dirty") else ""
+    commit = f"commit {str(provenance.get('commit') or 'not recorded')[:10]}{dirty}"
+    return ", ".join([commit, *(f"{k} {v}" for k, v in provenance.get("versions", {}).items())])
 
 
 def module(name: str) -> Reproduction:

@@ -41,6 +41,8 @@ class ReproduceOptions:
     """Show what would be measured, in order, and how long it may take, and write nothing."""
     overwrite: Annotated[bool, flag("", "")] = False
     """Measure anew what was measured before."""
+    as_is: Annotated[bool, flag("", "")] = False
+    """Judge the runs of a sweep that are there, and run none."""
     docs: Annotated[str, flag("DIR", "default: docs")] = "docs"
     """Of table: where claims.md and its figures go."""
 
@@ -88,7 +90,9 @@ def reproduce(spec: Spec, out: Path, options: ReproduceOptions, command: str) ->
 
     folder = record.folder_of(out, spec)
     line = Line()
-    end = plan.run_sweep(spec, out, options.jobs) if spec.sweep else 0
+    end = 0
+    if spec.sweep and not options.as_is:
+        end = plan.run_sweep(spec, out, options.jobs)
     if end == 4:
         return end
     with line.shown():
