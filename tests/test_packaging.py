@@ -28,12 +28,14 @@ def test_the_wheel_s_only_top_level_name_is_rlbench(wheel):
 
 def test_the_wheel_holds_code_and_data_of_every_folder(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("rlbench", "envs", "agents", "analysis"):
+    for folder in ("rlbench", "envs", "agents", "analysis", "analysis/reproduced"):
         prefix = "rlbench/" if folder == "rlbench" else f"rlbench/{folder}/"
         for file in (ROOT / folder).glob("*.py"):
             assert prefix + file.name in names
     for data in ("envs/envs.toml", "envs/judges.toml", "envs/scores.toml", "agents/agents.toml"):
         assert f"rlbench/{data}" in names
+    for file in (ROOT / "sweeps").rglob("*.toml"):
+        assert f"rlbench/{file.relative_to(ROOT).as_posix()}" in names
     assert {"viewer.min.js", "LICENSES.txt"} <= {
         name.removeprefix("rlbench/envs/brax_viewer/") for name in names
     }

@@ -58,15 +58,20 @@ def main() -> int:
             tally.seconds = (time.monotonic() - begun) / len(found)
         tallies += found
         shutil.rmtree(folder, ignore_errors=True)
-    return write(tallies, Path(asked.out), seed)
+        record(tallies, Path(asked.out), seed)  # an hour's work, whatever becomes of the next kind
+    return told(tallies, Path(asked.out))
 
 
-def write(tallies: list[Tally], out: Path, seed: int) -> int:
-    """Prints and records the table; the exit status."""
+def record(tallies: list[Tally], out: Path, seed: int) -> None:
+    """Writes the table, and every fault that lost something."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "faults.md").write_text(table(tallies) + "\n")
     facts = {"seed": seed, "processor": processor(), "faults": [vars(t) for t in tallies]}
     (out / "faults.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def told(tallies: list[Tally], out: Path) -> int:
+    """Prints the table; the exit status."""
     print(table(tallies))
     lost = [f"{t.what}: {problem}" for t in tallies for problem in t.lost]
     print("\n".join(f"LOST {line}" for line in lost[:50]))
