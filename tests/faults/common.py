@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2
 SECONDS = 300.0
 """A command that takes longer hangs."""
+HANGS = 120
+"""The same, of one in this process."""
 SHORT = [*RUN, "--algo", "eggroll", *SMALL, "--budget", "2e4"]
 """A run of a dozen updates."""
 
@@ -98,9 +101,19 @@ def told_badly(done: subprocess.CompletedProcess[str], statuses: Iterable[int]) 
     return ""
 
 
+class Hangs(BaseException):
+    """It took too long."""
+
+
+def _hangs(number: int, frame: object) -> None:
+    raise Hangs
+
+
 def inside(*argv: str) -> subprocess.CompletedProcess[str]:
     """The same in this process, one at a time: a hundred times as fast."""
     out, errors = io.StringIO(), io.StringIO()
+    signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(HANGS)
     with redirect_stdout(out), redirect_stderr(errors):
         try:
             status = main(list(argv))
@@ -109,6 +122,8 @@ def inside(*argv: str) -> subprocess.CompletedProcess[str]:
         except BaseException:
             traceback.print_exc()
             status = 1
+        finally:
+            signal.alarm(0)
     return subprocess.CompletedProcess(argv, status, out.getvalue(), errors.getvalue())
 
 
@@ -122,7 +137,9 @@ def each(
     """Runs jobs, some at once; each returns what was lost, or nothing. Tells how far it is."""
     begun = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
-        for problem in pool.map(lambda job: job(), jobs):
+        # One at a time stay in the main thread, the only one that an alarm reaches.
+        run_all = map if at_once == 1 else pool.map
+        for problem in run_all(lambda job: job(), jobs):
             tally.count(problem)
             if tally.tried % every == 0 or tally.tried == most:
                 tell(tally, most, begun)
