@@ -24,7 +24,7 @@ from rlbench.analysis.reproduced.view import View, find_views
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
 from rlbench.errors import UsageError
-from rlbench.files import clear_temporary, replace_file
+from rlbench.files import clear_temporary, replace_file, writing
 from rlbench.flags import flag, parse_flags
 from rlbench.stages import Stages
 from rlbench.store import check_writable
@@ -196,7 +196,7 @@ def write(files: Files, out: Path) -> None:
     Raises:
         UsageError: the disk refuses.
     """
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         replace_file(out / MARKER, files[MARKER], "report")
         for folder in ("tables", "figures"):
@@ -210,5 +210,3 @@ def write(files: Files, out: Path) -> None:
                     old.unlink()
         for name in sorted(files.keys() - {MARKER}):
             replace_file(out / name, files[name], "report")
-    except OSError as error:
-        raise UsageError(f"cannot write to {out}: {error.strerror}") from None

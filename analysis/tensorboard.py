@@ -10,6 +10,7 @@ from tensorboardX import SummaryWriter
 
 from rlbench.analysis.runs import number
 from rlbench.errors import UsageError
+from rlbench.files import writing
 from rlbench.store import RunRecord, check_writable, own, read_run
 
 NAME = "events.out.tfevents.rlbench"
@@ -61,7 +62,7 @@ def export_tensorboard(run: Path, out: Path | None, overwrite: bool) -> str:
         raise UsageError(f"{run} holds no metrics yet")
     check_writable(folder, True, "")
     start = _started(record.status)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             writer = SummaryWriter(scratch, flush_secs=3600)
@@ -70,6 +71,4 @@ def export_tensorboard(run: Path, out: Path | None, overwrite: bool) -> str:
             writer.close()
             (made,) = Path(scratch).iterdir()
             made.replace(file)
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
     return f"{len(found):,} numbers\nwritten to {file}; tensorboard --logdir {folder}"

@@ -21,7 +21,7 @@ from rlbench.arrays import state_hash
 from rlbench.card import SCHEMA, Card, FinalReturn, Space
 from rlbench.errors import UsageError, nearest
 from rlbench.exported import CARD, WEIGHTS, ExportedPolicy, Tensors
-from rlbench.files import MAX_ARRAYS, clear_temporary, read_bytes, replace_file, to_json
+from rlbench.files import MAX_ARRAYS, clear_temporary, read_bytes, replace_file, to_json, writing
 from rlbench.flags import flag, parse_flags
 from rlbench.options import refuse_code, set_up_jax
 
@@ -95,13 +95,11 @@ def write_export(policy: ExportedPolicy, out: Path) -> None:
         UsageError: they cannot be written.
     """
     text = to_json(policy.card.to_json(), indent=2) + "\n"
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         clear_temporary(out)
         replace_file(out / WEIGHTS, save(policy.tensors), "export")
         replace_file(out / CARD, text.encode(), "export")
-    except OSError as error:
-        raise UsageError(f"cannot write to {out}: {error.strerror}") from None
 
 
 def export_run(path: Path, allow_code: bool = False) -> ExportedPolicy:

@@ -12,12 +12,15 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from rlbench import crash
+from rlbench.errors import UsageError
 
 MAX_JSON = 1 << 24
 """Bytes of a configuration, provenance, status, claim or plan."""
@@ -92,6 +95,19 @@ def replace_file(path: Path, data: bytes, kind: str = "") -> None:
         raise
     sync_folder(path.parent)
     crash.point(f"{kind}.replaced")
+
+
+@contextmanager
+def writing(where: Path) -> Iterator[None]:
+    """Has told in a sentence that the disk refuses what is written within.
+
+    Raises:
+        UsageError: the sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write to {where}: {os.strerror(error.errno or 0)}") from None
 
 
 def sync_folder(folder: Path) -> None:

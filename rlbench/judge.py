@@ -75,7 +75,8 @@ def play_command(argv: Sequence[str], prog: str) -> int:
     show(policy.card, verdict)
     if out:
         text = files.to_json(to_json(policy.card, verdict), indent=2) + "\n"
-        files.replace_file(out, text.encode(), "report")
+        with files.writing(out):
+            files.replace_file(out, text.encode(), "report")
         print(f"written to {out}")
     return 0
 

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from rlbench import registry, store
 from rlbench.errors import UsageError, nearest
-from rlbench.files import replace_file
+from rlbench.files import replace_file, writing
 from rlbench.flags import flag, parse_flags, whole
 from rlbench.options import refuse_code
 from rlbench.plugins import Plugin
@@ -274,8 +274,6 @@ def _film(
 
 
 def _write(out: Path, write: Callable[[Path], None]) -> None:
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write(out)
-    except OSError as error:
-        raise UsageError(f"cannot write to {out}: {error.strerror}") from None

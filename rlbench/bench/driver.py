@@ -14,7 +14,7 @@ from typing import Any
 from rlbench.bench.cases import Case
 from rlbench.bench.ratios import ratios
 from rlbench.bench.schema import SCHEMA, validate
-from rlbench.files import replace_file, to_json
+from rlbench.files import replace_file, to_json, writing
 from rlbench.store import now
 
 TAIL = 2000
@@ -123,8 +123,10 @@ def write(path: Path, data: dict[str, Any]) -> None:
     """Writes the file whole or not at all.
 
     Raises:
+        UsageError: the disk refuses it.
         ValueError: it is not what the schema says.
     """
     plain = json.loads(to_json(data))
     validate(plain)
-    replace_file(path, (json.dumps(plain, indent=1) + "\n").encode(), "report")
+    with writing(path):
+        replace_file(path, (json.dumps(plain, indent=1) + "\n").encode(), "report")

@@ -15,7 +15,7 @@ from rlbench.bench import driver, report
 from rlbench.bench.cases import cases, select
 from rlbench.display import duration
 from rlbench.errors import UsageError
-from rlbench.files import replace_file
+from rlbench.files import replace_file, writing
 from rlbench.flags import parse_flags
 
 
@@ -78,15 +78,14 @@ def bench_command(argv: Sequence[str], prog: str) -> int:
     options = parse(argv, prog)
     chosen = select(cases(options.quick, options.large), options.only)
     out = Path(options.out)
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write to {out}: {error.strerror}") from None
     start, line = time.monotonic(), Line()
     path = out / "bench.json"
     with line.shown():
         data = driver.bench(chosen, path, argv, options.quick, line.tell)
-    replace_file(out / "bench.md", report.markdown(data).encode(), "report")
+    with writing(out):
+        replace_file(out / "bench.md", report.markdown(data).encode(), "report")
     report.show(data)
     failed = sum("failed" in case for case in data["cases"])
     took = f"{len(chosen)} cases, {failed} failed, {duration(time.monotonic() - start)}"

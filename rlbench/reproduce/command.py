@@ -13,7 +13,7 @@ import tyro
 
 from rlbench.bench.options import Line
 from rlbench.errors import UsageError, nearest
-from rlbench.files import clear_temporary, replace_file
+from rlbench.files import clear_temporary, replace_file, writing
 from rlbench.flags import flag, parse_flags
 from rlbench.reproduce import plan, record
 from rlbench.reproduce.spec import NAMES, SCALES, Spec, read_spec
@@ -114,13 +114,11 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
     Raises:
         UsageError: the disk refuses.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         clear_temporary(folder)
         for name, content in files.items():
             replace_file(folder / name, content, "reproduction")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def write_table(out: Path, scale: str, docs: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from rlbench import __version__
 from rlbench.bench import driver
 from rlbench.errors import UsageError
-from rlbench.files import read_json, replace_file, to_json
+from rlbench.files import read_json, replace_file, to_json, writing
 from rlbench.reproduce.spec import Spec
 from rlbench.seal import flaw, sealed
 from rlbench.store import now
@@ -127,8 +127,6 @@ def write(folder: Path, data: dict[str, Any]) -> None:
         UsageError: the disk refuses.
     """
     sent: Sequence[str] = [to_json(sealed(data), indent=1), "\n"]
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / FILE, "".join(sent).encode(), "reproduction")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from None

@@ -5,14 +5,13 @@ OUT/SUITE/.sweep/ID/            a cell in somebody's hands, or done with: see `c
 OUT/SUITE/ENV/ALGO-HASH/SEED/   its run directory
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError
-from rlbench.files import read_json, replace_file, to_json
+from rlbench.files import read_json, replace_file, to_json, writing
 from rlbench.seal import flaw, sealed
 from rlbench.sweep.cells import Cell, Sweep
 from rlbench.sweep.resolver import Resolver
@@ -131,8 +130,6 @@ def record(folder: Path, about: str, cells: dict[str, str], amend: bool) -> None
             )
     if old is None or old["cells"] != cells:
         content = {"schema": SCHEMA, "about": about, "cells": cells}
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(folder / PLAN, (to_json(sealed(content), indent=1) + "\n").encode())
-        except OSError as error:
-            raise UsageError(f"cannot write to {folder}: {os.strerror(error.errno or 0)}") from None

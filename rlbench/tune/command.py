@@ -11,6 +11,7 @@ import tyro
 
 from rlbench import store
 from rlbench.errors import UsageError, nearest
+from rlbench.files import writing
 from rlbench.flags import flag, parse_flags
 from rlbench.sweep import board, plan
 from rlbench.sweep.cells import SweepFile
@@ -154,7 +155,8 @@ def _end(
         print(f"{left:,} trials are left; the same command goes on with them")
         return 4 if stopped else 0
     none = [f"{one.algo} on {one.env}" for one in searches if not ranked(one.outcomes)]
-    write_winners(root / WINNERS, root, sampler, searches)
+    with writing(root / WINNERS):
+        write_winners(root / WINNERS, root, sampler, searches)
     if none:
         print(f"no trial ended well, so there are no settings, for {', '.join(none)}")
     print(

@@ -109,6 +109,24 @@ def test_the_same_command_again_runs_nothing(ended, file):
     assert {p: p.stat().st_mtime_ns for p in root.rglob("metrics.jsonl")} == before
 
 
+def test_winners_that_the_disk_refuses_are_written_by_the_same_command_later(
+    ended, file, monkeypatch
+):
+    sampler, root, _ = ended
+    wanted = (root / "settings.toml").read_bytes()
+    monkeypatch.setenv("RLBENCH_CRASH", "settings.toml.write=ENOSPC")
+    refused = tune(file, root.parent, "--sampler", sampler)
+    _, errors = refused.communicate(timeout=120)
+    assert refused.returncode == 2 and "Traceback" not in errors
+    assert errors.splitlines()[-1].endswith("settings.toml: No space left on device")
+    assert (root / "settings.toml").read_bytes() == wanted
+    monkeypatch.delenv("RLBENCH_CRASH")
+    again = tune(file, root.parent, "--sampler", sampler)
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert (root / "settings.toml").read_bytes() == wanted
+
+
 def test_another_search_in_the_same_folder_is_refused(ended, file, capsys):
     sampler, root, _ = ended
     other = "tpe" if sampler == "random" else "random"
