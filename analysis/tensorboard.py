@@ -17,6 +17,8 @@ NAME = "events.out.tfevents.rlbench"
 """Ours, as the library's own holds the host's name."""
 TOTALS = ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps", "nonfinite")
 CLOCKS = ("train_seconds", "eval_seconds")
+MOST_STEPS = 2**63
+"""What an event file can hold; more is no count of env steps."""
 
 
 def scalars(record: RunRecord) -> Iterator[tuple[str, float, int, float]]:
@@ -27,7 +29,7 @@ def scalars(record: RunRecord) -> Iterator[tuple[str, float, int, float]]:
     for row in record.rows:
         kind, step = row.get("kind"), number(row.get("simulated_env_steps"))
         clocks = [number(row.get(name)) for name in CLOCKS]
-        if kind not in ("evaluation", "updates") or step != step:
+        if kind not in ("evaluation", "updates") or not abs(step) < MOST_STEPS:
             continue
         seconds = sum(x for x in clocks if x == x)
         for name, value in row.items():

@@ -75,8 +75,9 @@ def _check_config(path: Path, config: dict[str, Any], found: Findings) -> None:
     path = path.resolve()
     named = path.parent.name.rpartition("-")[2]
     if path.name.startswith("seed-") and len(named) == 8:
-        same = path.name == f"seed-{config['seed']:04d}"
-        found.unless(same, f"its folder says {path.name}, and config.json seed {config['seed']}")
+        seed = config.get("seed", "none")  # which has a default where a person writes it
+        same = isinstance(seed, int) and path.name == f"seed-{seed:04d}"
+        found.unless(same, f"its folder says {path.name}, and config.json seed {seed}")
         hashed = cell_hash(config)
         told = f"its folder says configuration {named}, and config.json hashes to {hashed}"
         found.unless(named == hashed, told)

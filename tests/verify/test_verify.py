@@ -64,6 +64,7 @@ def test_rows_that_do_not_go_together_are_told(problem, good, tmp_path, capsys):
 TABLES = {
     "config.json hashes to": ("config.json", {"evaluations": 11}),
     "and config.json seed 3": ("config.json", {"seed": 3}),
+    "and config.json seed none": ("config.json", lambda c: c.pop("seed")),
     "is no configuration": ("config.json", {"typo": 3}),
     "has not spent its budget": ("config.json", {"budget_env_steps": 10**9}),
     "overshoot_env_steps is not": ("status.json", {"overshoot_env_steps": 7}),
