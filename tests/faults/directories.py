@@ -183,7 +183,7 @@ def value(file: Path, here: Path, chance: random.Random) -> None:
             content = json.loads(_small(status))
             content.pop(FILES, None)
             status.write_text(json.dumps(sealed(content)))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return
 
 
