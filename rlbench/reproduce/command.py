@@ -20,6 +20,8 @@ from rlbench.reproduce.spec import NAMES, SCALES, Spec, read_spec
 from rlbench.store import check_writable
 
 WORDS = ("all", "list", "table")
+INTERRUPTED = 4
+"""Exit status of a sweep that a signal ended."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,11 @@ def reproduce_command(argv: Sequence[str], prog: str) -> int:
         raise UsageError(f"{names[0]} has nothing to run at --scale {options.scale}")
     check_writable(out, True, "")
     command = shlex.join(["rlbench", "reproduce", *argv])
-    ends = [reproduce(spec, out, options, command) for spec in specs]
+    ends = []
+    for spec in specs:
+        ends.append(reproduce(spec, out, options, command))
+        if ends[-1] == INTERRUPTED:
+            break
     return max(ends)
 
 
@@ -93,7 +99,7 @@ def reproduce(spec: Spec, out: Path, options: ReproduceOptions, command: str) ->
     end = 0
     if spec.sweep and not options.as_is:
         end = plan.run_sweep(spec, out, options.jobs)
-    if end == 4:
+    if end == INTERRUPTED:
         return end
     with line.shown():
         data = record.measure(spec, folder, command, options.overwrite, line.tell)
