@@ -4,7 +4,7 @@ It is written after every case, and what it holds is not measured again. Imports
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def measure(spec: Spec, folder: Path, command: str, again: bool, tell: Tell) -> 
     }
     left = [case for case in spec.cases if case.name not in kept]
     for i, case in enumerate(left):
-        tell(f"{spec.name}: {case.name}", i, len(left), _seconds_left(spec, i))
+        tell(f"{spec.name}: {case.name}", i, len(left), _seconds_left(spec, len(left) - i))
         data["cases"].append(driver.measure(case))
         data["ended"] = now()
         write(folder, data)
@@ -114,10 +114,8 @@ def measure(spec: Spec, folder: Path, command: str, again: bool, tell: Tell) -> 
     return data
 
 
-def _seconds_left(spec: Spec, done: int) -> float | None:
-    if spec.seconds is None:
-        return None
-    return spec.seconds * (len(spec.cases) - done) / len(spec.cases)
+def _seconds_left(spec: Spec, left: int) -> float | None:
+    return None if spec.seconds is None else spec.seconds * left / len(spec.cases)
 
 
 def write(folder: Path, data: dict[str, Any]) -> None:
@@ -126,7 +124,7 @@ def write(folder: Path, data: dict[str, Any]) -> None:
     Raises:
         UsageError: the disk refuses.
     """
-    sent: Sequence[str] = [to_json(sealed(data), indent=1), "\n"]
+    text = to_json(sealed(data), indent=1) + "\n"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / FILE, "".join(sent).encode(), "reproduction")
+        replace_file(folder / FILE, text.encode(), "reproduction")

@@ -175,3 +175,22 @@ def test_a_plan_is_shown_and_nothing_written(tmp_path, capsys):
     assert names == ["update_rank", "noise_reuse"] and "0 of 30 cells" in lines[2]
     assert lines[-1].startswith("2 reproductions, in this order: about ")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_are_there_are_judged_as_they_are_and_say_when_they_ended(tmp_path, capsys):
+    for reuse, mean in ((1, 480.0), (0, 200.0)):
+        settings = {"noise_reuse": reuse}
+        make_cells(tmp_path / "noise_reuse", {"eggroll": mean}, settings=settings)
+    assert main(["reproduce", "noise_reuse", "--as-is", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("differ: ")
+    (one,), _ = find_views([tmp_path])
+    assert one.date == "2026-01-01" and one.machine == "Test CPU, 2 cores, 2 host devices"
+
+
+def test_an_interrupted_one_ends_the_others(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        "rlbench.reproduce.plan.run_sweep", lambda spec, *_: begun.append(spec.name) or 4
+    )
+    assert main(["reproduce", "rank_sensitivity", "noise_reuse", "--out", str(tmp_path)]) == 4
+    assert begun == ["rank_sensitivity"] and not list(tmp_path.iterdir())
