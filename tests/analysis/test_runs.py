@@ -133,7 +133,7 @@ def everything(root):
             to_text(table)
     notes(findings)
     json.dumps(matrices(findings.comparison), allow_nan=False)
-    return page.build(findings, tables, {}, {}, root / "out", "made by a test")
+    return page.build(findings, tables, {}, {}, (), root / "out", "made by a test")
 
 
 SCALARS = st.one_of(

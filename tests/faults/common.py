@@ -45,10 +45,11 @@ class Tally:
     seconds: float = 0.0
 
     def count(self, problem: str = "") -> None:
-        """One more was tried."""
+        """One more was tried; what was lost is told at once."""
         self.tried += 1
         if problem:
             self.lost.append(problem)
+            print(f"LOST {self.what}: {problem}", file=sys.stderr, flush=True)
 
 
 def start(*argv: str, crash: str = "", cwd: Path = ROOT) -> subprocess.Popen[str]:
