@@ -39,19 +39,27 @@ class Cost:
 
 def cost(spec: Spec, out: Path, ask: Resolver) -> Cost:
     """What is left to do, and how long that may take."""
-    if not spec.sweep:
-        parts = len(spec.cases)
-        done = record.done(record.read(record.folder_of(out, spec)), spec)
-        left = None if spec.seconds is None else spec.seconds * (parts - done) / parts
-        return Cost(parts, done, left)
+    if spec.sweep:
+        return _cost_of_runs(spec, out, ask)
+    parts = len(spec.cases)
+    done = record.done(record.read(record.folder_of(out, spec)), spec)
+    seconds = None if spec.seconds is None else spec.seconds * (parts - done) / parts
+    return Cost(parts, done, seconds)
+
+
+def _cost_of_runs(spec: Spec, out: Path, ask: Resolver) -> Cost:
     sweep = expand(find_file(spec.sweep))
     jobs = make_jobs(sweep, resolve(sweep, ask))
     states = Claims.look(out / sweep.name, [job.id for job in jobs])
-    seconds = [board.estimate(job) for job in jobs if not states[job.id]]
+    left = [job for job in jobs if not states[job.id]]
+    done = len(jobs) - len(left)
+    if spec.seconds is not None:
+        return Cost(len(jobs), done, spec.seconds * len(left) / len(jobs))
+    seconds = [board.estimate(job) for job in left]
     known = [x for x in seconds if x is not None]
-    unknown = len(seconds) - len(known)
+    unknown = len(left) - len(known)
     total = sum(known) / usable_cores() if known or not unknown else None
-    return Cost(len(jobs), len(jobs) - len(seconds), total, unknown)
+    return Cost(len(jobs), done, total, unknown)
 
 
 def show(specs: Sequence[Spec], out: Path) -> None:

@@ -13,6 +13,7 @@
 or, of runs, in place of cases:
 
     sweep = { laptop = "short", paper = "paper_rl" }   # files of sweeps/
+    seconds = { laptop = 3600 }   # of all cells, where the speed of some was never measured alone
 """
 
 import tomllib
@@ -44,7 +45,7 @@ class Spec:
         scale: of `SCALES`.
         about: what it shows, in a line.
         cases: what is measured, each in a process; none if it is of runs.
-        seconds: that the cases took on 2 cores; None where nobody measured it.
+        seconds: that all of it took on 2 cores; None where nobody measured it.
         sweep: name of the sweep of its runs; empty if it is of cases.
     """
 
@@ -80,7 +81,7 @@ def read_spec(name: str, scale: str) -> Spec | None:
     chosen = scale if scale in data else "laptop"
     table = data.get(chosen, {})
     cases = tuple(_case(key, row, table) for key, row in data.get("case", {}).items())
-    seconds = data.get("seconds", {}).get(chosen)
+    seconds = data.get("seconds", {}).get(scale if sweep else chosen)
     return Spec(name, scale, data["about"], cases, seconds, sweep)
 
 

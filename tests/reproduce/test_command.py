@@ -3,6 +3,7 @@
 import csv
 import json
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -11,9 +12,11 @@ from rlbench.analysis.reproduced.view import find_views, module, view
 from rlbench.cli import main
 from rlbench.errors import UsageError
 from rlbench.reproduce import record
+from rlbench.reproduce.plan import cost
 from rlbench.reproduce.spec import NAMES, PARTS, SCALES, read_spec
 from rlbench.seal import sealed
 from rlbench.sweep.command import shipped
+from rlbench.sweep.resolver import Resolver
 from tests.analysis.made_runs import make_cells
 
 SMALL = ["reproduce", "update_rank", "--scale", "small", "--out"]
@@ -175,6 +178,16 @@ def test_a_plan_is_shown_and_nothing_written(tmp_path, capsys):
     assert names == ["update_rank", "noise_reuse"] and "0 of 30 cells" in lines[2]
     assert lines[-1].startswith("2 reproductions, in this order: about ")
     assert not list(tmp_path.iterdir())
+
+
+def test_seconds_of_a_claim_s_runs_are_told_where_no_speed_is_known(tmp_path):
+    spec = read_spec("rl_wallclock", "laptop")
+    with Resolver() as ask:
+        known, told = (
+            cost(replace(spec, seconds=seconds), tmp_path, ask) for seconds in (None, 4800.0)
+        )
+    assert (known.parts, known.seconds, known.unknown) == (48, None, 48)
+    assert (told.parts, told.done, told.seconds, told.unknown) == (48, 0, 4800.0, 0)
 
 
 def test_runs_that_are_there_are_judged_as_they_are_and_say_when_they_ended(tmp_path, capsys):
