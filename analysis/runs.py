@@ -4,7 +4,6 @@ A directory that cannot be read is a finding: it is listed with the reason, the 
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from rlbench import seal
 from rlbench.config import cell_hash
 from rlbench.errors import UsageError
-from rlbench.files import MAX_JSON, MAX_METRICS, read_bytes
+from rlbench.files import MAX_JSON, MAX_METRICS, parse_json, read_bytes
 from rlbench.store import METRICS, STATUSES, run_directories
 
 READ = ("config.json", "status.json", METRICS, "provenance.json")
@@ -190,8 +189,8 @@ def _table(content: bytes | None, name: str) -> dict[str, Any]:
     if content is None:
         return {}
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
+        data = parse_json(content)
+    except ValueError:
         raise UnreadableError(f"{name} is not JSON") from None
     if not isinstance(data, dict):
         raise UnreadableError(f"{name} does not hold a table")
@@ -256,8 +255,8 @@ def _evaluations(content: bytes) -> tuple[Curve, dict[str, Any] | None]:
         if b'"evaluation"' not in line:
             continue  # thousands of update rows are not looked into
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             raise UnreadableError(f"line {i} of metrics.jsonl is not JSON") from None
         if not isinstance(row, dict) or row.get("kind") != "evaluation":
             continue

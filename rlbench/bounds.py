@@ -7,6 +7,13 @@ from rlbench.errors import UsageError
 
 MOST = 2**31 - 1
 """What is counted is numbered in 32 bits."""
+LARGEST = 2**63 - 1
+"""Integer of any file or option: neither a float nor an array holds them all."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one of JSON's numbers, which `true` is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def at_least(options: Any, least: int, *names: str) -> None:

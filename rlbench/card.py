@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rlbench.bounds import is_number
 from rlbench.errors import UsageError
 from rlbench.network import Network
 
@@ -82,7 +83,8 @@ class FinalReturn:
         Raises:
             UsageError: a number is out of its range.
         """
-        if not (math.isfinite(self.mean) and 0 <= self.std < math.inf and self.episodes >= 1):
+        numbers = all(map(is_number, (self.mean, self.std, self.episodes)))
+        if not (numbers and abs(self.mean) < math.inf > self.std >= 0 and self.episodes >= 1):
             raise UsageError(f"no evaluation has {self}")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbench import crash, store
+from rlbench import checkpoint_content, crash, store
 from rlbench.arrays import Arrays
 from rlbench.errors import UsageError, WriteError
 from rlbench.files import (
@@ -211,7 +211,10 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         content = self._sound(step)
-        found = self._manager.restore(step, args=ocp.args.StandardRestore())
+        try:
+            found = self._manager.restore(step, args=ocp.args.StandardRestore())
+        except Exception as error:  # of orbax and below, at what a stranger has sealed
+            raise DamagedError(f"orbax cannot read it: {_reason(error)}") from None
         arrays = {name: np.asarray(x) for name, x in found.items()}
         for name, (dtype, shape) in content["empty"].items():
             arrays[name] = np.empty(shape, dtype)
@@ -241,10 +244,11 @@ class Checkpoints:
         try:
             sealed = read_json(self._seal(step))
             content: dict[str, Any] = sealed["content"]
-            if sealed["sha256"] != json_digest(content) or content["step"] != step:
+            if sealed["sha256"] != json_digest(content):
                 raise DamagedError(f"{step}.json has another hash")
+            checkpoint_content.check(content, step)
             files = _file_digests(self._folder / str(step))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"{type(error).__name__}: {error}") from None
         for name in sorted(files.keys() | content["files"].keys()):
             if files.get(name) != content["files"].get(name):

@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from rlbench.bounds import at_least, positive
+from rlbench.bounds import LARGEST, at_least, is_number, positive
 from rlbench.errors import UsageError, nearest
 from rlbench.network import Network
 
@@ -142,7 +143,9 @@ def coerce(value: Any, hint: Any, what: str) -> Any:
 
 
 def _scalar(value: Any, kind: type, what: str) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = is_number(value)
+    if number and (kind is int or isinstance(value, int)) and LARGEST < abs(value) < math.inf:
+        raise UsageError(f"{what} must be at most {LARGEST}, not {str(value)[:30]}")
     if kind is float and number:
         return float(value)
     if kind is int and number and float(value).is_integer():

@@ -9,7 +9,6 @@ be a judge of it. `results/README.md` documents the card.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import fields
@@ -23,7 +22,7 @@ from safetensors.numpy import load
 from rlbench.card import SCHEMA, Card
 from rlbench.config import build
 from rlbench.errors import UsageError
-from rlbench.files import read_bytes
+from rlbench.files import parse_json, read_bytes
 
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
 MAX_BYTES = 1 << 20
@@ -125,8 +124,8 @@ def read_card(path: Path) -> Card:
     """
     file = path / CARD
     try:
-        data = json.loads(_bytes(file, MAX_BYTES))
-    except (ValueError, RecursionError) as error:
+        data = parse_json(_bytes(file, MAX_BYTES))
+    except ValueError as error:
         raise UsageError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise UsageError(f"{file} is not a card of schema {SCHEMA}")

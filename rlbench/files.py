@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from rlbench import crash
+from rlbench.bounds import LARGEST
 from rlbench.errors import UsageError
 
 MAX_JSON = 1 << 24
@@ -51,17 +52,33 @@ def size_in_words(size: int) -> str:
     return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size:,} bytes"
 
 
+def parse_json(data: bytes | str) -> Any:
+    """JSON that others may have written.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply, or has an integer of more than 64 bits,
+            which no file of ours has and neither a float nor an array can hold.
+    """
+    try:
+        return json.loads(data, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > len(str(LARGEST)) + 1 or abs(int(digits)) > LARGEST:
+        raise ValueError(f"it has the integer {digits[:30]}, and the largest is {LARGEST}")
+    return int(digits)
+
+
 def read_json(path: Path, limit: int = MAX_JSON) -> Any:
     """A file's JSON.
 
     Raises:
         OSError: as `read_bytes`.
-        ValueError: it is not JSON, nested too deeply included.
+        ValueError: as `parse_json`.
     """
-    try:
-        return json.loads(read_bytes(path, limit))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return parse_json(read_bytes(path, limit))
 
 
 def replace_file(path: Path, data: bytes, kind: str = "") -> None:

@@ -3,13 +3,12 @@
 Imports no jax.
 """
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError
-from rlbench.files import read_bytes
+from rlbench.files import parse_json, read_bytes
 
 MAX_BYTES = 1 << 20
 
@@ -26,7 +25,7 @@ def read_given(path: Path, what: str) -> Any:
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode()
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return parse_json(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ from rlbench.algorithm import AnyAlgorithm
 from rlbench.arrays import state_hash
 from rlbench.audit import miscount
 from rlbench.checkpoint import Checkpoint, Checkpoints
+from rlbench.checkpoint_content import COUNTS
 from rlbench.errors import UsageError
 from rlbench.finite import not_finite
 from rlbench.fitting import GENERAL, Programs, smaller, too_large
@@ -63,9 +64,7 @@ class Run:
         self.writer, self.on_progress = writer, on_progress
         self._signalled, self.team, self._agreed = stopped, team, False
         self.clocks = meter.Clocks()
-        self.counts = dict.fromkeys(
-            ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"), 0
-        )
+        self.counts = dict.fromkeys(COUNTS, 0)
         self.last_return: float | None = None
         self._written, self._due = 0.0, 1
 

@@ -49,7 +49,8 @@ def check(path: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
                 "--overwrite runs it anew"
             )
     for group, name in BITS:
-        before = (record.provenance.get(group) or {}).get(name)
+        told = record.provenance.get(group)
+        before = told.get(name) if isinstance(told, dict) else None
         now = provenance[group].get(name)
         if before != now:
             raise UsageError(

@@ -7,7 +7,6 @@
 the reader; NaN and infinities are written as null, and the row says `"nonfinite": true`.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlbench import seal
+from rlbench import record_shape, seal
 from rlbench.alive import is_alive
 from rlbench.config import RunConfig
 from rlbench.errors import UsageError
-from rlbench.files import MAX_JSON, MAX_METRICS, read_bytes
+from rlbench.files import MAX_JSON, MAX_METRICS, parse_json, read_bytes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHECKPOINTS = "checkpoints"
@@ -132,11 +131,11 @@ def read_run(path: Path) -> RunRecord:
     try:
         contents = {name: read_bytes(path / name, MAX_JSON) for name in TABLES}
         contents[METRICS] = read_bytes(path / METRICS, MAX_METRICS)
-        tables = [json.loads(contents[name]) for name in TABLES]
+        tables = [parse_json(contents[name]) for name in TABLES]
     except OSError as error:
         told = f"{Path(error.filename).name}: {error.strerror}"
         raise UsageError(f"{path} is not a run directory: {told}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is damaged: a file of it is not JSON ({error})") from None
     rows = _rows(path, contents[METRICS])
     if not all(isinstance(table, dict) for table in (*tables, *rows)):
@@ -147,13 +146,15 @@ def read_run(path: Path) -> RunRecord:
             raise UsageError(f"{path} is damaged: {name} is not what was written: {flaw}")
     if flaw := seal.flaw_of_files(status, contents):
         raise UsageError(f"{path} is damaged: {flaw}")
+    if flaw := record_shape.flaw(status, rows):
+        raise UsageError(f"{path} is damaged or of another version: {flaw}")
     return RunRecord(path, config, provenance, status, rows)
 
 
 def _rows(path: Path, content: bytes) -> list[Any]:
     try:
-        return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
-    except (ValueError, RecursionError) as error:
+        return [parse_json(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    except ValueError as error:
         raise UsageError(f"{path} is damaged: metrics.jsonl is not JSON ({error})") from None
 
 

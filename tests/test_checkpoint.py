@@ -1,5 +1,6 @@
 """What is read back is what was written, whatever happened to the files in between."""
 
+import json
 import random
 import shutil
 
@@ -8,8 +9,16 @@ import pytest
 
 from rlbench.checkpoint import FOLDER, Checkpoints, DamagedError
 from rlbench.errors import WriteError
+from rlbench.files import json_digest
 
-RECORD = {"counts": {"updates": 3}, "clocks": {"train": 1.25}, "metrics_bytes": 1234}
+COUNTED = {"simulated_env_steps": 640, "live_env_steps": 512, "eval_env_steps": 90}
+RECORD = {
+    "clocks": {"train": 1.25},
+    "last_return": 12.5,
+    "written": 1.0,
+    "due": 2,
+    "metrics_bytes": 1234,
+}
 
 
 def arrays(seed):
@@ -22,6 +31,10 @@ def arrays(seed):
         "flags": rng.integers(2, size=(3, 2)).astype(bool),
         "empty": np.zeros((0, 3), np.float32),
     }
+
+
+def record(step):
+    return RECORD | {"counts": {"updates": step, **COUNTED}}
 
 
 def same(found, seed):
@@ -37,14 +50,14 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("run")
     checkpoints = Checkpoints(path)
     for step in (3, 5, 9):
-        checkpoints.save(step, arrays(step), RECORD | {"step": step})
+        checkpoints.save(step, arrays(step), record(step))
     checkpoints.close()
     return path
 
 
 def test_the_newest_is_restored_and_two_are_kept(saved):
     found, told = Checkpoints(saved).restore()
-    assert found.step == 9 and found.record == RECORD | {"step": 9} and not told
+    assert found.step == 9 and found.record == record(9) and not told
     same(found.arrays, 9)
     assert sorted(p.name for p in (saved / FOLDER).iterdir() if p.name.isdecimal()) == ["5", "9"]
 
@@ -55,10 +68,10 @@ def test_the_newest_is_restored_and_two_are_kept(saved):
 def test_one_that_the_disk_refuses_leaves_nothing_of_itself(point, tmp_path, monkeypatch):
     """What was half written would read as damaged: nobody was killed."""
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, arrays(3), RECORD)
+    checkpoints.save(3, arrays(3), record(3))
     monkeypatch.setenv("RLBENCH_CRASH", f"checkpoint.{point}=ENOSPC")
     with pytest.raises(WriteError, match="cannot write checkpoint 5: No space left"):
-        checkpoints.save(5, arrays(5), RECORD)
+        checkpoints.save(5, arrays(5), record(5))
     monkeypatch.delenv("RLBENCH_CRASH")
     checkpoints.close()
     assert {step: flaw for step, (flaw, _) in Checkpoints(tmp_path).flaws().items()} == {3: ""}
@@ -75,7 +88,7 @@ def test_saving_goes_on_after_a_restore(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     checkpoints = Checkpoints(tmp_path / "run")
     checkpoints.restore()
-    checkpoints.save(11, arrays(11), RECORD)
+    checkpoints.save(11, arrays(11), record(11))
     found, _ = Checkpoints(tmp_path / "run").restore()
     assert found.step == 11
     same(found.arrays, 11)
@@ -104,23 +117,59 @@ def test_no_damage_is_accepted_in_silence(saved, tmp_path, kind):
         damage(run / name, kind, chance)
         found, told = Checkpoints(run).restore()
         empty = not (saved / name).stat().st_size and kind != "gone"
-        assert found.step == (9 if empty else 5) and found.record == RECORD | {"step": found.step}
+        assert found.step == (9 if empty else 5) and found.record == record(found.step)
         same(found.arrays, found.step)
         assert bool(told) == (not empty)
 
 
 def test_no_byte_of_the_record_can_change_in_silence(saved, tmp_path):
-    """Most flipped bits leave it JSON: a count of 3 becomes one of 2."""
+    """Most flipped bits leave it JSON: a count of 9 becomes one of 8."""
     shutil.copytree(saved, tmp_path / "run")
     seal = tmp_path / "run" / FOLDER / "9.json"
     whole, checkpoints = seal.read_bytes(), Checkpoints(tmp_path / "run")
-    assert b'"updates": 3' in whole
+    assert b'"updates": 9' in whole
     for i in range(len(whole)):
         seal.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
         with pytest.raises(DamagedError):
             checkpoints.read(9)
     seal.write_bytes(whole)
-    assert checkpoints.read(9).record == RECORD | {"step": 9}
+    assert checkpoints.read(9).record == record(9)
+
+
+def with_value(content, path, value):
+    *outer, last = path
+    content = table = json.loads(json.dumps(content))
+    for name in outer:
+        table = table[name]
+    table[last] = value
+    return content
+
+
+def paths(content, before=()):
+    for name, value in content.items():
+        yield (*before, name)
+        if isinstance(value, dict):
+            yield from paths(value, (*before, name))
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, -1, 2.5, 10**30, "x", [], [1], {}, {"a": 1}, float("inf")], ids=str
+)
+def test_what_no_run_has_written_is_damaged_however_well_it_is_sealed(value, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    seal = tmp_path / "run" / FOLDER / "9.json"
+    content, checkpoints = json.loads(seal.read_bytes())["content"], Checkpoints(tmp_path / "run")
+    # Nobody needs a last return, and a clock may say what it likes.
+    fitting = {("record", "last_return"): (None, 2.5, -1), ("record", "written"): (2.5,)}
+    fitting |= {("record", "clocks"): ({}, {"a": 1}), ("record", "clocks", "train"): (2.5,)}
+    for path in paths(content):
+        other = with_value(content, path, value)
+        seal.write_text(json.dumps({"content": other, "sha256": json_digest(other)}))
+        if value in fitting.get(path, ()):
+            checkpoints.read(9)
+        else:
+            with pytest.raises(DamagedError):
+                checkpoints.read(9)
 
 
 def test_a_step_without_its_seal_is_none(saved, tmp_path):
@@ -130,7 +179,7 @@ def test_a_step_without_its_seal_is_none(saved, tmp_path):
     checkpoints = Checkpoints(tmp_path / "run")
     found, told = checkpoints.restore()
     assert found.step == 5 and len(told) == 1
-    checkpoints.save(9, arrays(9), RECORD)
+    checkpoints.save(9, arrays(9), record(9))
     assert Checkpoints(tmp_path / "run").restore()[0].step == 9
     names = sorted(p.name for p in (tmp_path / "run" / FOLDER).glob("*.json"))
     assert names == ["5.json", "9.json"]
@@ -145,5 +194,5 @@ def test_two_damaged_ones_leave_none(saved, tmp_path):
     # Set aside, not thrown away; and a new one can be written.
     assert len(list((tmp_path / "run" / f"{FOLDER}-damaged").glob("*.json"))) == 2
     checkpoints = Checkpoints(tmp_path / "run")
-    checkpoints.save(5, arrays(5), RECORD)
+    checkpoints.save(5, arrays(5), record(5))
     assert Checkpoints(tmp_path / "run").restore()[0].step == 5

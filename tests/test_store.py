@@ -17,6 +17,7 @@ from rlbench.files import clear_temporary, read_bytes, replace_file, to_json
 from rlbench.machine import provenance
 from rlbench.store import check_name, in_words, read_run, run_path
 from rlbench.writer import RunWriter
+from tests.analysis.made_runs import evaluation, make_run
 
 CONFIG = RunConfig(env="toy/env", algo="eggroll", budget_env_steps=10)
 
@@ -37,7 +38,7 @@ def test_many_writers_of_one_file_do_not_trip_each_other(tmp_path):
 def test_rows_come_back_in_order_and_a_torn_last_line_is_cut(tmp_path):
     writer = RunWriter(tmp_path / "run", CONFIG, {"argv": []})
     for i in range(3):
-        writer.row("evaluation", updates=i, returns=[1.0, 2.0])
+        writer.row(**evaluation(100 * i, 1.0, 2.0))
     writer.close()
     with (tmp_path / "run" / "metrics.jsonl").open("a") as f:
         f.write('{"kind": "evaluation", "updates": 3')
@@ -45,6 +46,39 @@ def test_rows_come_back_in_order_and_a_torn_last_line_is_cut(tmp_path):
     assert [row["updates"] for row in record.evaluations] == [0, 1, 2]
     assert record.status["status"] == "running"
     assert record.config == json.loads(json.dumps(CONFIG.to_json()))
+
+
+SHAPES = {
+    "return_std is no number in line 2": lambda rows, status: rows[1].update(return_std="1"),
+    "return_mean is no number in line 1": lambda rows, status: rows[0].update(return_mean=None),
+    "updates is no number in line 5": lambda rows, status: rows[4].pop("updates"),
+    "returns is no list in line 3": lambda rows, status: rows[2].update(returns=3),
+    "lengths holds what is no number in line 1": lambda rows, status: rows[0]["lengths"].append([]),
+    "lacks its status": lambda rows, status: status.pop("reason"),
+    "eval_seconds in status.json": lambda rows, status: status.update(eval_seconds=True),
+    "memory in status.json": lambda rows, status: status.update(memory=[]),
+    "the largest is 9223372036854775807": lambda rows, status: rows[0].update(updates=10**19),
+    "the integer -1111": lambda rows, status: status.update(overshoot_env_steps=-int("1" * 400)),
+}
+
+
+@pytest.mark.parametrize("told", SHAPES)
+def test_what_no_run_writes_is_told_in_a_sentence_though_nobody_sealed_it(told, tmp_path):
+    path = make_run(tmp_path)
+    assert len(read_run(path).evaluations) == 5
+    files = [path / name for name in ("metrics.jsonl", "status.json")]
+    rows = [json.loads(line) for line in files[0].read_text().splitlines()]
+    status = json.loads(files[1].read_text())
+    SHAPES[told](rows, status)
+    files[0].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files[1].write_text(json.dumps(status))
+    with pytest.raises(UsageError, match=told):
+        read_run(path)
+
+
+def test_null_stands_for_what_was_not_finite(tmp_path):
+    rows = [evaluation(0, 0.0, 1.0), evaluation(100, 1.0, None) | {"nonfinite": True}]
+    assert len(read_run(make_run(tmp_path, status="diverged", curve=rows)).evaluations) == 2
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -1,10 +1,10 @@
 """What a check says, and how it reads a table. Imports no jax."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlbench import seal
+from rlbench.files import parse_json
 
 
 @dataclass
@@ -30,8 +30,8 @@ def table(name: str, content: bytes | None, found: Findings) -> dict[str, Any] |
     if content is None:
         return None
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
+        data = parse_json(content)
+    except ValueError:
         data = None
     if not isinstance(data, dict):
         found.problems.append(f"{name} is no JSON table")

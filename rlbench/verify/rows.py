@@ -1,18 +1,15 @@
 """The rows of metrics.jsonl: each what it says, each going on from the one before. No jax."""
 
-import json
 import math
 from typing import Any
 
 import numpy as np
 
+from rlbench.bounds import is_number
+from rlbench.files import parse_json
+from rlbench.record_shape import TOTALS
 from rlbench.verify.finding import Findings
 
-TOTALS = (
-    *("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps"),
-    *("train_seconds", "eval_seconds"),
-)
-"""What only grows, and every row has."""
 KINDS = ("evaluation", "updates")
 TOLERANCE = 1e-9
 """Relative: means are sums in float64, in whatever order NumPy adds them up."""
@@ -26,8 +23,8 @@ def read_rows(content: bytes, found: Findings) -> list[dict[str, Any]]:
         found.notes.append("the last line of metrics.jsonl is torn, and not counted")
     for i, line in enumerate(whole.split(b"\n") if newline else [], 1):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             row = None
         if not isinstance(row, dict) or row.get("kind") not in KINDS:
             found.problems.append(f"line {i} of metrics.jsonl is no row")
@@ -36,13 +33,9 @@ def read_rows(content: bytes, found: Findings) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def number(value: Any) -> float:
     """The value, or 0 if it is no number."""
-    return value if _is_number(value) else 0
+    return value if is_number(value) else 0
 
 
 def check_rows(rows: list[dict[str, Any]], episodes: Any, found: Findings) -> None:
@@ -56,7 +49,7 @@ def check_rows(rows: list[dict[str, Any]], episodes: Any, found: Findings) -> No
     before = dict.fromkeys(TOTALS, 0.0)
     newest = dict.fromkeys(KINDS, -1.0)
     for i, row in enumerate(rows, 1):
-        bad = [name for name in TOTALS if not _is_number(row.get(name))]
+        bad = [name for name in TOTALS if not is_number(row.get(name))]
         if bad:
             found.problems.append(f"row {i} of metrics.jsonl has no number {bad[0]!r}")
             continue
@@ -79,10 +72,10 @@ def _check_evaluation(row: dict[str, Any], i: int, episodes: Any, found: Finding
         return
     same = len(returns) == len(lengths) == episodes
     found.unless(same, f"row {i} has not the {episodes} episodes of an evaluation")
-    if not returns or not all(map(_is_number, returns)):
+    if not returns or not all(map(is_number, returns)):
         return  # null: not finite, which the run's status tells
     for name, value in (("return_mean", np.mean(returns)), ("return_std", np.std(returns))):
-        same = _is_number(row.get(name)) and math.isclose(
+        same = is_number(row.get(name)) and math.isclose(
             row[name], float(value), rel_tol=TOLERANCE, abs_tol=TOLERANCE
         )
         found.unless(same, f"{name} of row {i} is not that of its returns")

@@ -6,14 +6,14 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from rlbench import seal, store
+from rlbench import record_shape, seal, store
 from rlbench.arrays import state_hash
 from rlbench.checkpoint import UNFINISHED, Checkpoints
 from rlbench.config import RunConfig, build, cell_hash
 from rlbench.errors import UsageError
 from rlbench.files import MAX_ARRAYS, MAX_JSON, MAX_METRICS, digest, read_bytes
 from rlbench.verify.finding import Findings, table
-from rlbench.verify.rows import TOTALS, check_rows, number, read_rows
+from rlbench.verify.rows import check_rows, number, read_rows
 
 POLICY = "policy.safetensors"
 LIMITS = {**dict.fromkeys(store.TABLES, MAX_JSON), store.METRICS: MAX_METRICS, POLICY: MAX_ARRAYS}
@@ -42,6 +42,8 @@ def check_run(path: Path) -> Findings:
     if provenance is not None:
         _check_provenance(provenance, found)
     _check_checkpoints(path, status, contents[store.METRICS] or b"", found)
+    if not found.problems and (flaw := record_shape.flaw(status, rows)):
+        found.problems.append(flaw)
     return found
 
 
@@ -113,7 +115,7 @@ def _check_totals(
         found.problems.append(f"it is {status['status']}, and has no evaluation")
         return
     last = evaluations[-1]
-    for name in (*TOTALS, "return_mean"):
+    for name in (*record_shape.TOTALS, "return_mean"):
         same = last.get(name) == status.get(name)
         found.unless(same, f"{name} of status.json is not that of the last evaluation")
     first = evaluations[0].get("updates") == 0

@@ -89,6 +89,7 @@ def make_run(
         "updates": budget // 100,
         "simulated_env_steps": budget,
         "live_env_steps": budget * 9 // 10,
+        "eval_env_steps": 0,
         "train_seconds": seconds,
         "eval_seconds": 0.5,
         "compile_seconds": 3.0,

@@ -9,6 +9,7 @@ from rlbench.analysis.summary import rows, scale, sparkline
 from rlbench.config import RunConfig
 from rlbench.store import read_run
 from rlbench.writer import RunWriter
+from tests.analysis.made_runs import evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +35,7 @@ def test_another_backend_has_no_scores_and_says_so():
 def test_an_unfinished_run_is_shown_with_its_status(tmp_path):
     config = RunConfig(env="gymnax/CartPole-v1", algo="eggroll", budget_env_steps=10)
     writer = RunWriter(tmp_path / "run", config, {"argv": []})
-    writer.row("evaluation", return_mean=9.0, return_std=1.0, returns=[8.0, 10.0])
+    writer.row(**evaluation(0, 0.0, 9.0, episodes=2))
     writer.close()
     told = dict(rows(read_run(tmp_path / "run")))
     assert told["return"].startswith("9 ± 1") and "2 episodes" in told["return"]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from rlbench.machine import processor
-from tests.faults import configs, damage, directories, disk, kills, points, workers
+from tests.faults import configs, damage, directories, disk, kills, points, values, workers
 from tests.faults.common import Tally
 
 KINDS = {
@@ -22,13 +22,28 @@ KINDS = {
     "directories": lambda folder, size, seed: [
         directories.directories(folder, size.directories, seed)
     ],
+    "values": lambda folder, size, seed: [values.values(folder, size.values_every, seed)],
     "workers": lambda folder, size, seed: [workers.workers(folder, size.workers, seed)],
 }
 FULL = argparse.Namespace(
-    kills=200, refusals=0, sizes=12, flips=20, configs=5_000, directories=1_000, workers=20
+    kills=200,
+    refusals=0,
+    sizes=12,
+    flips=20,
+    configs=5_000,
+    directories=1_000,
+    values_every=1,
+    workers=20,
 )
 QUICK = argparse.Namespace(
-    kills=20, refusals=8, sizes=2, flips=2, configs=500, directories=200, workers=2
+    kills=20,
+    refusals=8,
+    sizes=2,
+    flips=2,
+    configs=500,
+    directories=200,
+    values_every=10,
+    workers=2,
 )
 
 

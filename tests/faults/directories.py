@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlbench.files import json_digest
 from rlbench.seal import FILES, KEY, sealed
 from tests.faults.common import SHORT, Tally, inside, rlbench, tell, told_badly
 from tests.faults.configs import STRANGE
@@ -187,6 +188,20 @@ def value(file: Path, here: Path, chance: random.Random) -> None:
             return
 
 
+def checkpoint(file: Path, here: Path, chance: random.Random) -> None:
+    """The same in where a checkpoint says that the record was."""
+    seals = sorted((here / "out").rglob("checkpoints/*.json"))
+    if seals:
+        target = chance.choice(seals)
+        try:
+            content = json.loads(_small(target))["content"]
+            _strange(content, chance)
+            seal = {"content": content, "sha256": json_digest(content)}
+            target.write_text(json.dumps(seal))
+        except (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
+            return
+
+
 def row(file: Path, here: Path, chance: random.Random) -> None:
     """The same in a row of metrics.jsonl."""
     rows = file.parent / "metrics.jsonl"
@@ -224,4 +239,5 @@ CHANGES: tuple[Callable[[Path, Path, random.Random], None], ...] = (
     *(flip, cut, delete, noise, other_json, folder, pipe, link, huge, doubled, swapped),
     *(value,) * 6,
     *(row,) * 3,
+    *(checkpoint,) * 2,
 )
