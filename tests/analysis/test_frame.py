@@ -72,7 +72,7 @@ def test_tensorboard_gets_every_number_at_its_step(tmp_path, capsys):
     path = make_run(tmp_path / "runs", final=100.0, seconds=10.0)
     with (path / "metrics.jsonl").open("a") as f:
         f.write('{"kind": "updates", "simulated_env_steps": 1000, "sigma": 0.5, "loss": null}\n')
-        f.write(f'{{"kind": "updates", "simulated_env_steps": {10**300}, "sigma": 0.7}}\n')
+        f.write('{"kind": "updates", "simulated_env_steps": 1e300, "sigma": 0.7}\n')
     assert main(["export", str(path), "--to", "tensorboard"]) == 0
     (file,) = (path / "tensorboard").iterdir()
     assert file.name == NAME  # and not the host's
