@@ -119,7 +119,10 @@ def test_a_mean_that_is_no_finite_number_is_no_evaluation(bad, tmp_path):
 
 
 def test_an_integer_that_no_number_holds_is_not_read(tmp_path):
-    make_run(tmp_path, curve=[evaluation(0, 0.0, 1.0), evaluation(1_000, 10.0, 10**400)])
+    rows = [
+        evaluation(steps, 1.0, value) for steps, value in ((0, 1.0), (500, 10**400), (1000, 2.0))
+    ]
+    make_run(tmp_path, curve=rows)
     assert [why for _, why in find_runs([tmp_path]).unreadable] == [
         "line 2 of metrics.jsonl is not JSON"
     ]
