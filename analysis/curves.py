@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rlbench.analysis.runs import Curve, Run
 from rlbench.analysis.statistics import generator, mean_interval
+from rlbench.bounds import is_number
 
 Floats = npt.NDArray[np.float64]
 AXES = ("steps", "seconds")
@@ -80,9 +81,7 @@ def grid_of(runs: Sequence[Run], axis: str) -> Floats:
 def run_budget(run: Run) -> float | None:
     """The budget in env steps; None if it is in seconds alone."""
     steps = run.config.get("budget_env_steps")
-    if isinstance(steps, bool) or not isinstance(steps, int | float) or not steps > 0:
-        return None
-    return float(steps)
+    return float(steps) if is_number(steps) and steps > 0 else None
 
 
 def band(runs: Sequence[Run], axis: str, name: str) -> Band | None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench import seal
+from rlbench.bounds import is_number
 from rlbench.config import cell_hash
 from rlbench.errors import UsageError
 from rlbench.files import MAX_JSON, MAX_METRICS, parse_json, read_bytes
@@ -122,7 +123,7 @@ class Found:
 
 def number(value: Any) -> float:
     """A finite number, or NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return math.nan
     try:
         return float(value) if math.isfinite(value) else math.nan

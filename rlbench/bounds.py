@@ -1,7 +1,7 @@
 """Numbers out of range, refused in one sentence."""
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from rlbench.errors import UsageError
 
@@ -11,7 +11,7 @@ LARGEST = 2**63 - 1
 """Integer of any file or option: neither a float nor an array holds them all."""
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value is one of JSON's numbers, which `true` is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -27,6 +27,8 @@ MAX_JSON = 1 << 24
 """Bytes of a configuration, provenance, status, claim or plan."""
 MAX_METRICS = 1 << 28
 MAX_ARRAYS = 1 << 33
+_LONG = re.compile(r"[ \t\n\r:\[,-][0-9]{19}")
+"""Where an integer of more than 64 bits may be."""
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -53,22 +55,39 @@ def size_in_words(size: int) -> str:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON that others may have written.
+    """JSON in UTF-8 that others may have written.
 
     Raises:
         ValueError: it is none, or is nested too deeply, or has an integer of more than 64 bits,
             which no file of ours has and neither a float nor an array can hold.
     """
+    text = data.decode() if isinstance(data, bytes) else data
     try:
-        return json.loads(data, parse_int=_integer)
+        # A call for every integer would take three times as long, and few lines need it.
+        if _LONG.search(text) or text[:1].isdigit():
+            return json.loads(text, parse_int=_integer)
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > len(str(LARGEST)) + 1 or abs(int(digits)) > LARGEST:
-        raise ValueError(f"it has the integer {digits[:30]}, and the largest is {LARGEST}")
-    return int(digits)
+    value = int(digits)
+    refuse_large(value)
+    return value
+
+
+def refuse_large(data: Any) -> None:
+    """The same of what another reader than `parse_json` has made.
+
+    Raises:
+        ValueError: it has such an integer.
+    """
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            refuse_large(value)
+    elif isinstance(data, int) and abs(data) > LARGEST:
+        raise ValueError(f"it has the integer {str(data)[:30]}, and the largest is {LARGEST}")
 
 
 def read_json(path: Path, limit: int = MAX_JSON) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import UsageError
-from rlbench.files import parse_json, read_bytes
+from rlbench.files import parse_json, read_bytes, refuse_large
 
 MAX_BYTES = 1 << 20
 
@@ -25,7 +25,11 @@ def read_given(path: Path, what: str) -> Any:
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode()
-        return parse_json(text) if path.suffix == ".json" else tomllib.loads(text)
+        if path.suffix == ".json":
+            return parse_json(text)
+        data = tomllib.loads(text)
+        refuse_large(data)
+        return data
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rlbench.config import RunConfig, coerce
 from rlbench.errors import UsageError, WriteError, nearest
-from rlbench.files import clear_temporary, read_bytes, replace_file, to_json
+from rlbench.files import clear_temporary, parse_json, read_bytes, replace_file, to_json
 from rlbench.machine import provenance
 from rlbench.store import check_name, in_words, read_run, run_path
 from rlbench.writer import RunWriter
@@ -74,6 +74,17 @@ def test_what_no_run_writes_is_told_in_a_sentence_though_nobody_sealed_it(told, 
     files[1].write_text(json.dumps(status))
     with pytest.raises(UsageError, match=told):
         read_run(path)
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, {}]", '{{"a":-{}}}', '{{"a": [0,\n{}]}}', "[1,[{}]]"])
+def test_integers_are_read_up_to_64_bits(text):
+    whole = text.format(2**63 - 1)
+    assert parse_json(whole.encode()) == json.loads(whole)
+    for large in (2**63, 10**400):
+        with pytest.raises(ValueError, match="the largest is 9223372036854775807"):
+            parse_json(text.format(large))
+    digits = f'{{"sha256": "{"7" * 64}", "x": 0.{"3" * 40}, "y": 1{"0" * 30}.5}}'
+    assert parse_json(digits) == json.loads(digits)
 
 
 def test_null_stands_for_what_was_not_finite(tmp_path):

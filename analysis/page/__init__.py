@@ -30,6 +30,7 @@ from rlbench.analysis.runs import Run
 from rlbench.analysis.style import looks
 from rlbench.analysis.tables import Table
 from rlbench.analysis.tasks import Entry, Task, describe_hardware
+from rlbench.bounds import is_number
 from rlbench.display import printable, score
 
 SYMBOLS = {
@@ -178,9 +179,7 @@ def _cells(findings: Findings, out: Path) -> list[dict[str, Any]]:
 
 
 def _sort_key(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    return repr(float(value))
+    return repr(float(value)) if is_number(value) else ""
 
 
 def _table(table: Table, ids: Mapping[tuple[str, str], str]) -> dict[str, Any]:
