@@ -19,8 +19,7 @@ from rlbench.analysis.findings import Findings, find, parse_targets
 from rlbench.analysis.formats import FIGURE_FORMATS, FORMATS
 from rlbench.analysis.frame import matrices
 from rlbench.analysis.notes import headline, notes
-from rlbench.analysis.reproduced.section import section
-from rlbench.analysis.reproduced.view import View, find_views
+from rlbench.analysis.reproduced.section import Section, sections
 from rlbench.analysis.runs import find_runs
 from rlbench.analysis.statistics import LEVEL, RESAMPLES, SEED
 from rlbench.errors import UsageError
@@ -65,7 +64,8 @@ def report_command(argv: Sequence[str], prog: str) -> int:
     stages = Stages()
     with stages.shown():
         findings = gather(options, stages)
-        reproduced, bad = find_views(sorted(map(Path, options.runs)))
+        stages.tell("drawing reproductions")
+        reproduced, bad = sections(sorted(map(Path, options.runs)))
         files = make(findings, reproduced, options, out, stages)
         stages.tell("writing")
         write(files, out)
@@ -135,7 +135,7 @@ def draw(findings: Findings, stages: Stages) -> tuple[Files, Mapping[str, str]]:
 
 def make(
     findings: Findings,
-    reproduced: Sequence[View],
+    reproduced: Sequence[Section],
     options: ReportOptions,
     out: Path,
     stages: Stages,
@@ -152,9 +152,7 @@ def make(
     figures, missing = draw(findings, stages)
     stages.tell("making the page")
     svgs = {Path(name).stem: content for name, content in figures.items() if name.endswith(".svg")}
-    stages.tell("drawing reproductions")
-    shown = [section(one) for one in reproduced]
-    html = page.build(findings, tables, svgs, missing, shown, out, typed(options))
+    html = page.build(findings, tables, svgs, missing, reproduced, out, typed(options))
     sentences = [f"- {claims.in_words(pair)}" for pair in findings.pairs]
     told = [f"- note: {note}" for note in notes(findings)]
     summary = "\n".join([f"# {headline(findings)}", "", *sentences, *told, ""])
@@ -169,7 +167,7 @@ def make(
 
 
 def _facts(
-    findings: Findings, reproduced: Sequence[View], command: str, missing: Mapping[str, str]
+    findings: Findings, reproduced: Sequence[Section], command: str, missing: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the report was made of."""
     return {
@@ -182,7 +180,7 @@ def _facts(
         "runs": {run.name: run.digest for run in findings.found.runs},
         "unreadable": dict(findings.found.unreadable),
         "not_drawn": missing,
-        "reproductions": {f"{r.name}-{r.data.scale}": r.record["sha256"] for r in reproduced},
+        "reproductions": {one["name"]: one["sha256"] for one in reproduced},
     }
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,11 @@ class View:
     reproduction: Reproduction
     data: Data
     findings: Sequence[Finding]
+
+    @property
+    def folder(self) -> str:
+        """The record's, below `reproduce/`."""
+        return f"{self.name}-{self.data.scale}"
 
     @property
     def machine(self) -> str:
@@ -96,7 +102,7 @@ def view(record: dict[str, Any], root: Path) -> View:
     Raises:
         UsageError: it is not as a reproduction writes it, or its runs are not there.
     """
-    try:
+    with as_expected(record):
         name, hardware = str(record["name"]), record["provenance"]["hardware"]
         # Both become paths: a record may be a stranger's.
         spec = read_spec(name, str(record["scale"]))
@@ -111,7 +117,14 @@ def view(record: dict[str, Any], root: Path) -> View:
         runs = find_runs([root / record["sweep"]]).runs if record["sweep"] else ()
         data = Data(str(record["scale"]), cases, runs, hardware)
         return View(name, record, reproduction, data, tuple(reproduction.judge(data)))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+
+
+@contextmanager
+def as_expected(record: dict[str, Any]) -> Iterator[None]:
+    """Tells in a sentence what its rules, its figure or its text cannot make anything of."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise UsageError(
             f"the record of {printable(str(record.get('name')))} is not as expected: {error!r}"
         ) from None
@@ -156,6 +169,11 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def text(one: View) -> str:
     """Everything that is said of it, as Markdown below a heading of the second level."""
+    with as_expected(one.record):
+        return _text(one)
+
+
+def _text(one: View) -> str:
     lines = [f"## {one.name}", "", f"{one.reproduction.title}.", ""]
     for finding in one.findings:
         lines += [
@@ -178,13 +196,14 @@ def drawn(one: View, *kinds: str) -> dict[str, bytes]:
     """The figure, by format."""
     from rlbench.analysis.style import images, styled
 
-    with styled():
+    with styled(), as_expected(one.record):
         return images(one.reproduction.draw(one.data), kinds)
 
 
 def files(one: View) -> dict[str, bytes]:
     """Figure, data and verdict, by file name."""
     found = {f"{one.name}.{kind}": content for kind, content in drawn(one, *FIGURE_FORMATS).items()}
-    found["data.csv"] = to_csv(one.reproduction.rows(one.data)).encode()
+    with as_expected(one.record):
+        found["data.csv"] = to_csv(one.reproduction.rows(one.data)).encode()
     found["verdict.md"] = text(one).encode()
     return found

@@ -13,7 +13,7 @@ from rlbench.bench import driver
 from rlbench.errors import UsageError
 from rlbench.files import read_json, replace_file, to_json, writing
 from rlbench.reproduce.spec import Spec
-from rlbench.seal import flaw, sealed
+from rlbench.seal import KEY, flaw, sealed
 from rlbench.store import now
 
 FILE = "reproduction.json"
@@ -45,12 +45,33 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise UsageError(f"{path} is of another version; --overwrite measures anew")
     if told := flaw(data):
         raise UsageError(f"{path} is damaged ({told}); --overwrite measures anew")
+    if not _whole(data):
+        raise UsageError(f"{path} lacks what a reproduction records; --overwrite measures anew")
     return data
 
 
+def _whole(data: dict[str, Any]) -> bool:
+    """Whether it has what goes on being measured, and not what rules look at."""
+    cases = data.get("cases")
+    if not isinstance(cases, list) or not isinstance(data.get("provenance"), dict):
+        return False
+    names = ("name", "kind", "params")
+    return {"started", "ended", "load_before", KEY} <= data.keys() and all(
+        isinstance(case, dict)
+        and isinstance(case.get("name"), str)
+        and all(n in case for n in names)
+        for case in cases
+    )
+
+
 def done(data: dict[str, Any] | None, spec: Spec) -> int:
-    """How many of its cases were measured as the reproduction asks for them now."""
-    return len(_measured(data, spec)) if data else 0
+    """How many of its cases would not be measured again."""
+    return len(_kept(data, spec, _here())) if data else 0
+
+
+def _here() -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(to_json(driver.provenance()))
+    return plain
 
 
 def _measured(data: dict[str, Any], spec: Spec) -> dict[str, dict[str, Any]]:
@@ -87,7 +108,7 @@ def measure(spec: Spec, folder: Path, command: str, again: bool, tell: Tell) -> 
         UsageError: what is there is damaged, or cannot be written.
     """
     old = None if again else read(folder)
-    here = json.loads(to_json(driver.provenance()))
+    here = _here()
     kept = _kept(old, spec, here)
     data: dict[str, Any] = {
         "schema": SCHEMA,

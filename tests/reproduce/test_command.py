@@ -5,6 +5,7 @@ import json
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from rlbench.sweep.command import shipped
 from rlbench.sweep.resolver import Resolver
 from tests.analysis.made_runs import make_cells
 
+RECORDED = Path(__file__).resolve().parents[2] / "results" / "recorded"
 SMALL = ["reproduce", "update_rank", "--scale", "small", "--out"]
 
 
@@ -79,7 +81,7 @@ def test_figure_data_and_verdict_lie_beside_the_record(out, capsys):
         assert len(list(csv.reader(f))) == 1 + len(one.reproduction.rows(one.data))
 
 
-def test_what_was_measured_is_not_measured_again(out):
+def test_what_was_measured_is_not_measured_again(out, monkeypatch):
     """Of the same code on the same machine; anything else is."""
     spec, data = read_spec("update_rank", "small"), record.read(folder(out))
     here = {**data["provenance"], "dirty": False}
@@ -93,7 +95,10 @@ def test_what_was_measured_is_not_measured_again(out):
     failed = {"name": "rank", "kind": "update_rank", "params": {}, "failed": "why"}
     partly = {**clean, "cases": [failed, *data["cases"][1:]]}
     assert record._kept(partly, spec, here).keys() == names - {"rank"}
-    assert record.done(partly, spec) == 1 and record.done(None, spec) == 0
+    for commit, done in ((here["commit"], 1), ("another", 0)):
+        provenance = {**here, "commit": commit}
+        monkeypatch.setattr("rlbench.bench.driver.provenance", lambda p=provenance: p)
+        assert record.done(partly, spec) == done and record.done(None, spec) == 0
 
 
 def test_it_goes_on_with_what_is_left(out, monkeypatch):
@@ -148,6 +153,39 @@ def test_a_record_of_a_stranger_s_is_a_sentence(out):
     for bad in ({"cases": rows}, {"cases": [1]}, {"provenance": {}}, *names):
         with pytest.raises(UsageError):
             view(sealed({**data, **bad}), out)
+
+
+def test_what_only_its_figure_stumbles_over_is_a_sentence_too(tmp_path, capsys):
+    """The rules look at the curves, the figure at the counts beside them."""
+    data = record.read(RECORDED / "reproduce" / "marginals-laptop")
+    data["cases"][0]["values"]["ranks"]["5"]["counts"][1] = "x"
+    record.write(tmp_path / "reproduce" / "marginals-laptop", data)
+    assert view(data, tmp_path).findings
+    assert main(["reproduce", "table", "--out", str(tmp_path), "--docs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "the record of marginals is not as expected" in error and error.count("\n") == 1
+    make_cells(tmp_path / "runs", {"eggroll": 480.0})
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "report")]) == 0
+    assert "marginals-laptop is left out: the record of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"cases": 3},
+        {"cases": [[]]},
+        {"cases": [{"name": "rank"}]},
+        {"provenance": 1},
+        {"ended": ...},
+    ],
+    ids=str,
+)
+def test_a_plan_of_a_stranger_s_record_is_a_sentence(bad, out, tmp_path, capsys):
+    data = {**record.read(folder(out)), **bad}
+    record.write(folder(tmp_path), {k: v for k, v in data.items() if v is not ...})
+    assert main([*SMALL, str(tmp_path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert "lacks what a reproduction records" in error and error.count("\n") == 1
 
 
 def test_the_page_of_a_report_shows_it_and_the_table_lists_it(out, tmp_path):
