@@ -6,9 +6,7 @@ import math
 from typing import Any
 
 from rlbench.bounds import LARGEST, is_number
-
-COUNTS = ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps")
-"""Of a run, at any moment."""
+from rlbench.record_shape import COUNTS
 
 
 def check(content: Any, step: int) -> None:

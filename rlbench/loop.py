@@ -17,7 +17,6 @@ from rlbench.algorithm import AnyAlgorithm
 from rlbench.arrays import state_hash
 from rlbench.audit import miscount
 from rlbench.checkpoint import Checkpoint, Checkpoints
-from rlbench.checkpoint_content import COUNTS
 from rlbench.errors import UsageError
 from rlbench.finite import not_finite
 from rlbench.fitting import GENERAL, Programs, smaller, too_large
@@ -25,6 +24,7 @@ from rlbench.hosts.team import Alone
 from rlbench.memory import Room, resident_bytes
 from rlbench.prepare import Prepared
 from rlbench.progress import Progress
+from rlbench.record_shape import COUNTS
 from rlbench.state import restore_state, state_arrays
 from rlbench.writer import RunWriter
 

@@ -5,8 +5,9 @@ not that it was this harness. Imports no jax.
 from typing import Any
 
 from rlbench.bounds import is_number
-from rlbench.checkpoint_content import COUNTS
 
+COUNTS = ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps")
+"""Of a run, at any moment."""
 TOTALS = (*COUNTS, "train_seconds", "eval_seconds")
 """What only grows: in every row, and in the status of a run that is over."""
 COMPILING = ("compile_seconds", "eval_compile_seconds")
