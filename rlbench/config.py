@@ -118,6 +118,10 @@ def build(cls: type[T], values: dict[str, Any], what: str) -> T:
     for name in values:
         if name not in known:
             raise UsageError(f"unknown {what} {name!r}; {nearest(name, known)}")
+    for name, f in known.items():
+        needed = f.default is f.default_factory is dataclasses.MISSING
+        if needed and name not in values:
+            raise UsageError(f"{what} {name!r} is missing")
     return cls(**{k: coerce(v, hints[k], f"{what} {k!r}") for k, v in values.items()})
 
 

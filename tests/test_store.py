@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlbench.config import RunConfig, coerce
+from rlbench.config import RunConfig, build, coerce
 from rlbench.errors import UsageError, WriteError, nearest
 from rlbench.files import clear_temporary, parse_json, read_bytes, replace_file, to_json
 from rlbench.machine import provenance
@@ -74,6 +74,15 @@ def test_what_no_run_writes_is_told_in_a_sentence_though_nobody_sealed_it(told, 
     files[1].write_text(json.dumps(status))
     with pytest.raises(UsageError, match=told):
         read_run(path)
+
+
+@pytest.mark.parametrize("name", ["env", "algo"])
+def test_a_configuration_without_what_it_needs_says_so(name):
+    values = {"env": "toy/env", "algo": "eggroll", "budget_env_steps": 10}
+    assert build(RunConfig, values, "key") == CONFIG
+    del values[name]
+    with pytest.raises(UsageError, match=f"key '{name}' is missing"):
+        build(RunConfig, values, "key")
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, {}]", '{{"a":-{}}}', '{{"a": [0,\n{}]}}', "[1,[{}]]"])
