@@ -1,5 +1,6 @@
 """docs/claims.md is what the recorded reproductions say now."""
 
+import re
 from pathlib import Path
 
 from rlbench.analysis.reproduced.table import page
@@ -22,3 +23,8 @@ def test_what_is_recorded_was_measured_by_a_commit():
     for one in views:
         sources = [run.provenance for run in one.data.runs] or [one.record["provenance"]]
         assert all(source["commit"] and not source["dirty"] for source in sources), one.name
+
+
+def test_the_readme_counts_as_the_page_does():
+    counted = re.search(r"\d+ claims: agree .*\d", (ROOT / "docs" / "claims.md").read_text())
+    assert counted and counted[0] in " ".join((ROOT / "README.md").read_text().split())
