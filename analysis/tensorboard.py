@@ -11,11 +11,12 @@ from tensorboardX import SummaryWriter
 from rlbench.analysis.runs import number
 from rlbench.errors import UsageError
 from rlbench.files import writing
+from rlbench.record_shape import COUNTS
 from rlbench.store import RunRecord, check_writable, own, read_run
 
 NAME = "events.out.tfevents.rlbench"
 """Ours, as the library's own holds the host's name."""
-TOTALS = ("updates", "simulated_env_steps", "live_env_steps", "eval_env_steps", "nonfinite")
+TOTALS = (*COUNTS, "nonfinite")
 CLOCKS = ("train_seconds", "eval_seconds")
 MOST_STEPS = 2**63
 """What an event file can hold; more is no count of env steps."""

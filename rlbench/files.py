@@ -63,7 +63,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     text = data.decode() if isinstance(data, bytes) else data
     try:
-        # A call for every integer would take three times as long, and few lines need it.
+        # A call for every integer would take four times as long, and few lines need it.
         if _LONG.search(text) or text[:1].isdigit():
             return json.loads(text, parse_int=_integer)
         return json.loads(text)

@@ -1,6 +1,9 @@
 """Recorded runs: what of them must be equal, and changes by somebody who seals them anew."""
 
+import copy
 import json
+from functools import reduce
+from operator import getitem
 
 from rlbench.files import digest
 from rlbench.seal import sealed
@@ -33,6 +36,25 @@ def alter(run, name, change):
     if name == "config.json":
         status["files"][name] = digest((run / name).read_bytes())
         (run / "status.json").write_text(json.dumps(sealed(status)))
+
+
+def places(value, items=None):
+    """The path of every value below, of a list's first `items` alone."""
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value[:items]):
+            yield (name,)
+            yield from ((name, *rest) for rest in places(inner, items))
+
+
+def replaced(table, path, value=...):
+    """A copy with another value there, or without one."""
+    table = copy.deepcopy(table)
+    inner = reduce(getitem, path[:-1], table)
+    if value is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return table
 
 
 def find(out):

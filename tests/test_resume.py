@@ -147,6 +147,7 @@ MIXTURES = {
         "provenance.json",
         lambda p: p["jax"].update(jax_default_prng_impl="rbg"),
     ),
+    "with jax None": ("provenance.json", lambda p: p.update(versions="0.1")),
     "device_kind": ("provenance.json", lambda p: p["hardware"].update(device_kind="abacus")),
     "eval_episodes 9": ("config.json", lambda c: c.update(eval_episodes=9)),
     "has ended (ok)": ("status.json", lambda s: s.update(status="ok")),

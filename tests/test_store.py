@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rlbench.config import RunConfig, build, coerce
 from rlbench.errors import UsageError, WriteError, nearest
 from rlbench.files import clear_temporary, parse_json, read_bytes, replace_file, to_json
+from rlbench.given import read_given
 from rlbench.machine import provenance
 from rlbench.store import check_name, in_words, read_run, run_path
 from rlbench.writer import RunWriter
@@ -94,6 +95,17 @@ def test_integers_are_read_up_to_64_bits(text):
             parse_json(text.format(large))
     digits = f'{{"sha256": "{"7" * 64}", "x": 0.{"3" * 40}, "y": 1{"0" * 30}.5}}'
     assert parse_json(digits) == json.loads(digits)
+
+
+@pytest.mark.parametrize("value", [2**63, -(10**30), 1e30, 10**400])
+def test_an_option_is_held_to_64_bits_too(value, tmp_path):
+    assert coerce(2**63 - 1, int, "x") == 2**63 - 1 and coerce(1e300, float, "x") == 1e300
+    with pytest.raises(UsageError, match="x must be at most 9223372036854775807"):
+        coerce(value, int, "x")
+    if isinstance(value, int):
+        (tmp_path / "a.toml").write_text(f"[[cell]]\nseeds = [1, {{ a = {value} }}]\n")
+        with pytest.raises(UsageError, match="the largest is 9223372036854775807"):
+            read_given(tmp_path / "a.toml", "sweep file")
 
 
 def test_null_stands_for_what_was_not_finite(tmp_path):

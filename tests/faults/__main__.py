@@ -25,26 +25,18 @@ KINDS = {
     "values": lambda folder, size, seed: [values.values(folder, size.values_every, seed)],
     "workers": lambda folder, size, seed: [workers.workers(folder, size.workers, seed)],
 }
-FULL = argparse.Namespace(
-    kills=200,
-    refusals=0,
-    sizes=12,
-    flips=20,
-    configs=5_000,
-    directories=1_000,
-    values_every=1,
-    workers=20,
-)
-QUICK = argparse.Namespace(
-    kills=20,
-    refusals=8,
-    sizes=2,
-    flips=2,
-    configs=500,
-    directories=200,
-    values_every=10,
-    workers=2,
-)
+SIZES = {
+    "kills": (200, 20),
+    "refusals": (0, 8),
+    "sizes": (12, 2),
+    "flips": (20, 2),
+    "configs": (5_000, 500),
+    "directories": (1_000, 200),
+    "values_every": (1, 10),
+    "workers": (20, 2),
+}
+"""In full, and in the short form."""
+FULL, QUICK = (argparse.Namespace(**{name: two[i] for name, two in SIZES.items()}) for i in (0, 1))
 
 
 def table(tallies: list[Tally]) -> str:

@@ -2,7 +2,6 @@
 would who means it. No command that reads it ends in a traceback.
 """
 
-import copy
 import json
 import random
 import shutil
@@ -15,9 +14,18 @@ from rlbench.seal import FILES, KEY, sealed
 from rlbench.store import METRICS, TABLES
 from tests.faults.common import SHORT, Tally, inside, rlbench, tell, told_badly
 from tests.faults.configs import STRANGE
+from tests.records import places, replaced
 
-DELETED = object()
-VALUES = (*STRANGE, "/etc/passwd", "evil:Agent", -1e300, 10**400, [[1, 2], [3]], DELETED)
+VALUES: tuple[Any, ...] = (
+    *STRANGE,
+    "/etc/passwd",
+    "evil:Agent",
+    -1e300,
+    10**400,
+    [[1, 2], [3]],
+    ...,
+)
+"""The last takes the value away."""
 ITEMS = 2
 """Of a list that are tried; the others are like them."""
 
@@ -40,7 +48,7 @@ def values(folder: Path, every: int, seed: int) -> Tally:
         shutil.copytree(good, run)
         _put(run, file, line, path, value)
         problem = "; ".join(filter(None, (_command(argv) for argv in _commands(run, good))))
-        what = "deleted" if value is DELETED else repr(value)[:40]
+        what = "deleted" if value is ... else repr(value)[:40]
         tally.count(f"{file}, line {line}, {path}: {what}: {problem}" if problem else "")
         if tally.tried % 1000 == 0:
             tell(tally, len(tries), begun)
@@ -57,29 +65,14 @@ def _places(run: Path) -> Iterator[Place]:
     for name in (*TABLES, METRICS):
         lines = _lines(run / name)
         for i in sorted({0, len(lines) - 1}):
-            for path in _paths(lines[i]):
+            for path in places(lines[i], ITEMS):
                 if path[0] not in (KEY, FILES):
                     yield name, i, path
 
 
-def _paths(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    if before:
-        yield before
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value[:ITEMS])
-        for name, inner in items:
-            yield from _paths(inner, (*before, name))
-
-
 def _put(run: Path, file: str, line: int, path: tuple[Any, ...], value: Any) -> None:
-    lines = copy.deepcopy(_lines(run / file))
-    table = lines[line]
-    for name in path[:-1]:
-        table = table[name]
-    if value is DELETED:
-        del table[path[-1]]
-    else:
-        table[path[-1]] = value
+    lines = _lines(run / file)
+    lines[line] = replaced(lines[line], path, value)
     status = _lines(run / "status.json") if file != "status.json" else lines
     status[0].pop(FILES)  # that would name the hashes of the files that are no more
     if file not in (METRICS, "status.json"):

@@ -150,6 +150,9 @@ def test_wall_clock_that_overlaps_decides_nothing(tmp_path):
             make_cells(tmp_path / str(seed), {algo: 400.0}, seeds=1, seconds=took * factor,
                        settings=settings)  # fmt: skip
     assert verdicts(rl_wallclock, data(tmp_path)) == [UNTESTED, UNTESTED]
+    assert (
+        "seeds of one kind differ by up to 1.50x" in rl_wallclock.judge(data(tmp_path))[1].measured
+    )
 
 
 @pytest.mark.parametrize("of", [rl_curves, rl_wallclock, rank_sensitivity, noise_reuse])

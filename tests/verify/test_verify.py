@@ -70,6 +70,7 @@ TABLES = {
     "overshoot_env_steps is not": ("status.json", {"overshoot_env_steps": 7}),
     "is not the state that status.json names": ("status.json", {"state_sha256": "0" * 64}),
     "gives no reason": ("status.json", {"status": "failed", "reason": ""}),
+    "memory in status.json is no table": ("status.json", {"memory": []}),
     "is no status": ("status.json", {"status": "splendid"}),
     "does not tell versions.jax": ("provenance.json", lambda p: p["versions"].pop("jax")),
     "does not tell argv": ("provenance.json", lambda p: p.pop("argv")),
