@@ -226,6 +226,14 @@ def test_seconds_of_a_claim_s_runs_are_told_where_no_speed_is_known(tmp_path):
         )
     assert (known.parts, known.seconds, known.unknown) == (48, None, 48)
     assert (told.parts, told.done, told.seconds, told.unknown) == (48, 0, 4800.0, 0)
+    plan = json.loads((RECORDED / "rl_wallclock" / "sweep.json").read_text())
+    for cell in list(plan["cells"])[:12]:
+        done = tmp_path / "rl_wallclock" / ".sweep" / cell / "done.json"
+        done.parent.mkdir(parents=True)
+        done.write_text(json.dumps(sealed({"status": "ok"})))
+    with Resolver() as ask:
+        rest = cost(replace(spec, seconds=4800.0), tmp_path, ask)
+    assert (rest.parts, rest.done, rest.seconds) == (48, 12, 3600.0)
 
 
 def test_runs_that_are_there_are_judged_as_they_are_and_say_when_they_ended(tmp_path, capsys):
