@@ -123,12 +123,7 @@ class Found:
 
 def number(value: Any) -> float:
     """A finite number, or NaN for anything else."""
-    if not is_number(value):
-        return math.nan
-    try:
-        return float(value) if math.isfinite(value) else math.nan
-    except OverflowError:
-        return math.nan
+    return float(value) if is_number(value) and math.isfinite(value) else math.nan
 
 
 def find_runs(
