@@ -7,12 +7,9 @@ orbax keeps the last two. It returns a flipped bit as it is, so a checkpoint who
 those that were written, or that has none, is set aside, and the one before it is taken.
 """
 
-import errno
 import json
-import logging
 import os
 import secrets
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,8 @@ import numpy as np
 
 from rlbench import checkpoint_content, crash, store
 from rlbench.arrays import Arrays
-from rlbench.errors import UsageError, WriteError
+from rlbench.checkpoint_arrays import TEMPORARY, StoredArrays, reason
+from rlbench.errors import RunError, UsageError, WriteError
 from rlbench.files import (
     MAX_ARRAYS,
     clear_temporary,
@@ -36,10 +34,6 @@ from rlbench.folders import remove
 
 FOLDER = store.CHECKPOINTS
 KEEP = 2
-OVERHEAD = 1 << 18
-"""Bytes of a checkpoint beside its arrays, with room to spare: 53 kB of blocks were seen."""
-TEMPORARY = ".orbax-checkpoint-tmp"
-"""In the name of a step that orbax has not finished."""
 
 
 @dataclass(frozen=True)
@@ -77,43 +71,13 @@ def _file_digests(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): digest(read_bytes(p, MAX_ARRAYS)) for p in files}
 
 
-def _reason(error: Exception) -> str:
-    """In a few words: what tensorstore says is a page."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    full = os.strerror(errno.ENOSPC)
-    return full if full in str(error) else str(error).partition("\n")[0][:200]
-
-
 class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, run: Path) -> None:
         """Takes the run directory; nothing is made yet."""
         self._folder = run.resolve() / FOLDER
-        self._opened: Any = None
-
-    @property
-    def _manager(self) -> Any:
-        """orbax's, which is dear to import: a run of seconds never does."""
-        if self._opened is None:
-            import jax
-            import orbax.checkpoint as ocp
-
-            # What goes wrong is told by us: orbax logs a stack of pages for a full disk.
-            logging.getLogger("absl").setLevel(logging.CRITICAL)
-            # Of several processes one writes, and each reads for itself: nobody is waited for.
-            here = jax.process_index()
-            alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=KEEP,
-                enable_async_checkpointing=False,
-                create=False,
-                multiprocessing_options=alone,
-            )
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._opened = ocp.CheckpointManager(self._folder, options=options)
-        return self._opened
+        self._stored = StoredArrays(self._folder, KEEP)
 
     def save(self, step: int, arrays: Arrays, record: dict[str, Any]) -> None:
         """Writes a checkpoint, and removes those before the last two.
@@ -128,7 +92,8 @@ class Checkpoints:
         """
         try:
             crash.point("checkpoint.save")
-            self._save_arrays(step, arrays)
+            # orbax takes no array without elements; the seal holds all there is of them.
+            self._stored.save(step, {name: x for name, x in arrays.items() if x.size})
             crash.point("checkpoint.saved")
             self._write_seal(step, arrays, record)
             crash.point("checkpoint.prune")
@@ -138,23 +103,7 @@ class Checkpoints:
         except (OSError, DamagedError) as error:
             if not self._seal(step).exists():  # half a checkpoint would read as a damaged one
                 remove(self._folder / str(step))
-            raise WriteError(f"cannot write checkpoint {step}: {_reason(error)}") from None
-
-    def _save_arrays(self, step: int, arrays: Arrays) -> None:
-        import orbax.checkpoint as ocp
-
-        # orbax takes no array without elements; their types and shapes are all there is of them.
-        whole = {name: x for name, x in arrays.items() if x.size}
-        needed = sum(x.nbytes for x in whole.values()) + OVERHEAD
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self._folder).free < needed:  # later, orbax's threads print stacks
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            self._manager.save(step, args=ocp.args.StandardSave(whole))
-        except (OSError, UsageError):
-            raise
-        except Exception as error:  # its C++ part has errors of its own for what the disk says
-            raise OSError(errno.EIO, _reason(error)) from None
+            raise WriteError(f"cannot write checkpoint {step}: {reason(error)}") from None
 
     def _write_seal(self, step: int, arrays: Arrays, record: dict[str, Any]) -> None:
         content = {
@@ -207,17 +156,17 @@ class Checkpoints:
 
         Raises:
             DamagedError: it is not what was written, or is not there.
+            RunError: it is more than the memory that is available.
         """
-        import orbax.checkpoint as ocp
-
         content = self._sound(step)
         try:
-            found = self._manager.restore(step, args=ocp.args.StandardRestore())
-        except Exception as error:  # of orbax and below, at what a stranger has sealed
-            raise DamagedError(f"orbax cannot read it: {_reason(error)}") from None
-        arrays = {name: np.asarray(x) for name, x in found.items()}
-        for name, (dtype, shape) in content["empty"].items():
-            arrays[name] = np.empty(shape, dtype)
+            arrays = self._stored.read(step)
+            for name, (dtype, shape) in content["empty"].items():
+                arrays[name] = np.empty(shape, dtype)
+        except RunError:
+            raise
+        except Exception as error:  # of orbax, numpy and below, at what a stranger has sealed
+            raise DamagedError(f"orbax cannot read it: {reason(error)}") from None
         if {name: _array_digest(x) for name, x in arrays.items()} != content["arrays"]:
             raise DamagedError("its arrays have other hashes")
         return Checkpoint(step, arrays, content["record"])
@@ -283,6 +232,4 @@ class Checkpoints:
 
     def close(self) -> None:
         """Lets the files go."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self._stored.close()

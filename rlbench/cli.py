@@ -186,6 +186,8 @@ class ResumeOptions:
     """The run directory."""
     allow_code: Annotated[bool, flag("", "")] = False
     """Import the agent and environment of a run that names them as package.module:Class."""
+    overwrite: Annotated[bool, flag("", "")] = False
+    """Run it anew, and replace what is there, if it cannot be gone on with."""
     quiet: Annotated[bool, flag("", "")] = False
     """Print nothing but the path of the run directory."""
 
@@ -202,6 +204,7 @@ def resume_command(argv: Sequence[str], prog: str) -> int:
     options = RunOptions(
         config=str(path / "config.json"),
         resume=True,
+        overwrite=given.overwrite,
         allow_code=given.allow_code,
         quiet=given.quiet,
     )

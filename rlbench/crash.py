@@ -16,6 +16,7 @@ STEPS = ("create", "write", "sync", "replace", "replaced")
 FILES = (
     *("config.json", "provenance.json", "status.json", "policy.safetensors", "checkpoint.json"),
     *("sweep.json", "owner.json", "done.json", "settings.toml", "report", "export"),
+    *("reproduction.json", "figure"),
 )
 OTHERS = (
     "run.replace",  # before an older run is moved away

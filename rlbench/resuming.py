@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from rlbench import store
 from rlbench.checkpoint import Checkpoint, Checkpoints, DamagedError
 from rlbench.config import NOT_HASHED, RunConfig
 from rlbench.errors import RunError, UsageError
+from rlbench.prepare import Prepared
+from rlbench.seeding import run_streams
+from rlbench.state import check_arrays
 from rlbench.writer import RunWriter
 
 BITS = (
@@ -57,6 +62,27 @@ def check(path: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
                 f"{path} was begun with {name} {before}, and here it is {now}, which may give "
                 "other bits; --overwrite runs it anew"
             )
+
+
+def check_state(path: Path, found: Checkpoint, prepared: Prepared) -> None:
+    """Refuses a checkpoint that this code's agent cannot go on from, before anything is written.
+
+    Args:
+        path: the run's.
+        found: its checkpoint, as it was written.
+        prepared: the run to go on with.
+
+    Raises:
+        UsageError: says what of the state is not there, or of another shape or type.
+    """
+    init, task, seed = prepared.algorithm.init, prepared.task, prepared.config.seed
+    try:
+        check_arrays(jax.eval_shape(lambda: init(task, run_streams(seed))), found.arrays)
+    except UsageError as error:
+        raise UsageError(
+            f"checkpoint {found.step} of {path} is of another agent or version: {error}; "
+            "--overwrite runs it anew"
+        ) from None
 
 
 def reopen(path: Path, found: Checkpoint, provenance: dict[str, Any]) -> RunWriter:

@@ -68,29 +68,30 @@ def run(
     """
     team, care = team or Alone(), care or Care()
     provenance = machine.provenance(prepared.plugins, team.members)
-    checkpoints, found = Checkpoints(path), None
+    checkpoints, found, writer = Checkpoints(path), None, None
     if care.resume and path.exists():
-        found = _resumable(path, prepared, provenance, checkpoints, care)
+        found, writer = _taken_up(path, prepared, provenance, checkpoints, care)
+    writer = writer or RunWriter(path, prepared.config, provenance)
     team.share(found.step if found else None)
-    if found:
-        writer = resuming.reopen(path, found, provenance)
-    else:
-        writer = RunWriter(path, prepared.config, provenance)
     drive(Run(prepared, writer, on_progress, stopped, team, checkpoints), found, care)
     return store.read_run(path)
 
 
-def _resumable(
+def _taken_up(
     path: Path,
     prepared: Prepared,
     provenance: dict[str, Any],
     checkpoints: Checkpoints,
     care: Care,
-) -> Checkpoint | None:
-    """The checkpoint to go on from; None to run anew."""
+) -> tuple[Checkpoint | None, RunWriter | None]:
+    """The checkpoint to go on from, and the run directory as it was then; neither to run anew."""
+    writer = None
     try:
         resuming.check(path, prepared.config, provenance)
         found, notes = checkpoints.restore()
+        if found:
+            resuming.check_state(path, found, prepared)
+            writer = resuming.reopen(path, found, provenance)
     except UsageError as error:
         if not care.overwrite:
             raise
@@ -99,7 +100,7 @@ def _resumable(
         notes.append(f"{path} has no checkpoint to go on from and is run anew")
     for note in notes:
         print(f"rlbench: {note}", file=sys.stderr)
-    return found
+    return found, writer
 
 
 def take_part(

@@ -42,24 +42,39 @@ def restore_state(like: Any, arrays: Arrays) -> Any:
     Raises:
         UsageError: names, shapes or types are not those of `like`; says which.
     """
+    check_arrays(like, arrays)
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    wanted = {path_name(path): x for path, x in leaves}
+    restored = [_restored(x, arrays[path_name(path)]) for path, x in leaves]
+    return jax.tree_util.tree_unflatten(structure, restored)
+
+
+def check_arrays(like: Any, arrays: Arrays) -> None:
+    """Refuses what `restore_state` cannot restore.
+
+    Args:
+        like: the state's structure.
+        arrays: every array by its path.
+
+    Raises:
+        UsageError: names, shapes or types are not those of `like`; says which.
+    """
+    wanted = {path_name(path): x for path, x in jax.tree_util.tree_leaves_with_path(like)}
     for name in sorted(wanted.keys() ^ arrays.keys()):
         raise UsageError(
             f"the state lacks {name!r}"
             if name in wanted
             else f"the state has no place for {name!r}"
         )
-    restored = [_restored(name, x, arrays[name]) for name, x in wanted.items()]
-    return jax.tree_util.tree_unflatten(structure, restored)
+    for name, leaf in wanted.items():
+        words = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        x = arrays[name]
+        if x.shape != words.shape or x.dtype != words.dtype:
+            raise UsageError(
+                f"{name!r} of the state must be {words.dtype} of shape {words.shape}, not "
+                f"{x.dtype} of shape {x.shape}"
+            )
 
 
-def _restored(name: str, like: Any, array: np.ndarray[Any, Any]) -> Any:
-    words = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
-    if array.shape != words.shape or array.dtype != words.dtype:
-        raise UsageError(
-            f"{name!r} of the state must be {words.dtype} of shape {words.shape}, not "
-            f"{array.dtype} of shape {array.shape}"
-        )
+def _restored(like: Any, array: np.ndarray[Any, Any]) -> Any:
     restored = jnp.asarray(array)
     return jax.random.wrap_key_data(restored, impl=IMPL) if _is_key(like) else restored

@@ -6,9 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorstore
 
 from rlbench.checkpoint import FOLDER, Checkpoints, DamagedError
-from rlbench.errors import WriteError
+from rlbench.errors import RunError, WriteError
 from rlbench.files import digest, json_digest
 from tests.records import places, replaced
 
@@ -44,6 +45,10 @@ def same(found, seed):
     for name, x in wanted.items():
         assert found[name].dtype == x.dtype and found[name].shape == x.shape, name
         np.testing.assert_array_equal(found[name], x)
+
+
+def write_seal(file, content):
+    file.write_text(json.dumps({"content": content, "sha256": json_digest(content)}))
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +149,12 @@ def test_what_no_run_has_written_is_damaged_however_well_it_is_sealed(value, sav
     shutil.copytree(saved, tmp_path / "run")
     seal = tmp_path / "run" / FOLDER / "9.json"
     content, checkpoints = json.loads(seal.read_bytes())["content"], Checkpoints(tmp_path / "run")
+    assert content["empty"]
     # Nobody needs a last return, and a clock may say what it likes.
     fitting = {("record", "last_return"): (None, 2.5, -1), ("record", "written"): (2.5,)}
     fitting |= {("record", "clocks"): ({}, {"a": 1}), ("record", "clocks", "train"): (2.5,)}
-    for path in places(content, items=0):
-        other = replaced(content, path, value)
-        seal.write_text(json.dumps({"content": other, "sha256": json_digest(other)}))
+    for path in places(content):
+        write_seal(seal, replaced(content, path, value))
         if value in fitting.get(path, ()):
             checkpoints.read(9)
         else:
@@ -167,14 +172,50 @@ def test_what_orbax_cannot_read_is_damaged_though_it_is_sealed(saved, tmp_path):
         whole = (step / name).read_bytes()
         (step / name).write_bytes(whole[: len(whole) // 2])
         files = content["files"] | {name: digest((step / name).read_bytes())}
-        other = content | {"files": files}
-        seal.write_text(json.dumps({"content": other, "sha256": json_digest(other)}))
+        write_seal(seal, content | {"files": files})
         try:
             same(Checkpoints(tmp_path / "run").read(9).arrays, 9)
         except DamagedError as error:
             told.add(str(error).partition(":")[0])
         (step / name).write_bytes(whole)
     assert "orbax cannot read it" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "empty"),
+    [
+        ("a type", ["nonsense", [0]]),
+        ("objects", ["O", [0, 3]]),
+        ("too much", ["float32", [0, 2**62]]),
+        ("too many axes", ["float32", [0] * 70]),
+    ],
+)
+def test_what_numpy_cannot_make_is_damaged_though_it_is_sealed(name, empty, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    seal = tmp_path / "run" / FOLDER / "9.json"
+    content = json.loads(seal.read_bytes())["content"]
+    write_seal(seal, content | {"empty": {"empty": empty}})
+    with pytest.raises(DamagedError):
+        Checkpoints(tmp_path / "run").read(9)
+
+
+@pytest.mark.parametrize("field", ["shape", "chunks"])
+def test_arrays_larger_than_the_memory_are_refused_before_they_are_made(field, saved, tmp_path):
+    """Where they cannot be, tensorstore aborts the process: 40 TiB and 64 bytes of files."""
+    shutil.copytree(saved, tmp_path / "run")
+    seal, step = (tmp_path / "run" / FOLDER / name for name in ("9.json", "9"))
+    stored = {"driver": "ocdbt", "base": f"file://{step}/default/"}
+    arrays = tensorstore.KvStore.open(stored).result()
+    table = json.loads(arrays.read("key/.zarray").result().value)
+    assert table["shape"] == table["chunks"] == [2]
+    arrays.write("key/.zarray", json.dumps(table | {field: [10 * 2**40]}).encode()).result()
+    files = {p.relative_to(step).as_posix(): p for p in step.rglob("*") if p.is_file()}
+    content = json.loads(seal.read_bytes())["content"]
+    content["files"] = {name: digest(p.read_bytes()) for name, p in files.items()}
+    write_seal(seal, content)
+    with pytest.raises(RunError, match=r"checkpoint 9 in .* holds 40,960.0 GiB, more than"):
+        Checkpoints(tmp_path / "run").restore()
+    assert step.is_dir() and seal.is_file()  # it may be sound, and fit elsewhere
 
 
 def test_a_step_without_its_seal_is_none(saved, tmp_path):

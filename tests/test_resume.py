@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlbench.checkpoint import FOLDER, Checkpoints
@@ -136,8 +137,40 @@ def test_rows_that_changed_before_the_checkpoint_are_not_gone_on_with(killed, tm
     assert other != whole
     metrics.write_bytes(other)
     assert main(["resume", str(metrics.parent)]) == 2
-    assert "metrics.jsonl is not what it was at its last checkpoint" in capsys.readouterr().err
+    told = "metrics.jsonl is not what it was at its last checkpoint; --overwrite runs it anew"
+    assert told in capsys.readouterr().err
     assert metrics.read_bytes() == other
+    assert main(["resume", str(metrics.parent), "--overwrite", "--quiet"]) == 0
+    assert "is run anew" in capsys.readouterr().err
+    assert read_run(metrics.parent).status["status"] == "ok"
+
+
+def _larger(arrays):
+    arrays["params.layers.0.b"] = np.zeros(9, np.float32)
+
+
+FOREIGN = {
+    "the state lacks 'generation'": lambda arrays: arrays.pop("generation"),
+    "the state has no place for 'seen'": lambda arrays: arrays.update(seen=np.zeros(2)),
+    "'params.layers.0.b' of the state must be float32 of shape (8,), not float32 of": _larger,
+}
+
+
+@pytest.mark.parametrize("told", FOREIGN)
+def test_a_sound_checkpoint_of_another_agent_is_refused(told, killed, tmp_path, capsys):
+    """As after an agent's code was changed: what there is stays for the code that wrote it."""
+    shutil.copytree(killed, tmp_path / "out")
+    path = find(tmp_path / "out")
+    found, _ = Checkpoints(path).restore()
+    FOREIGN[told](found.arrays)
+    shutil.rmtree(path / FOLDER)
+    Checkpoints(path).save(found.step, found.arrays, found.record)
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    assert main(["resume", str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert told in error and f"checkpoint {found.step} of {path} is of another" in error
+    assert error.count("\n") == 1
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
 
 
 MIXTURES = {

@@ -124,7 +124,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         clear_temporary(folder)
         for name, content in files.items():
-            replace_file(folder / name, content, "reproduction")
+            replace_file(folder / name, content, "figure")
 
 
 def write_table(out: Path, scale: str, docs: Path) -> int:

@@ -13,13 +13,10 @@ from rlbench.bench import driver
 from rlbench.errors import UsageError
 from rlbench.files import read_json, replace_file, to_json, writing
 from rlbench.reproduce.spec import Spec
-from rlbench.seal import KEY, flaw, sealed
+from rlbench.reproduction_shape import FILE, PROVENANCE, SCHEMA, unlike
+from rlbench.seal import sealed
 from rlbench.store import now
 
-FILE = "reproduction.json"
-SCHEMA = 1
-SAME = ("versions", "commit", "dirty", "hardware", "jax")
-"""Of the provenance: what must be equal for a case to be kept."""
 Tell = Callable[[str, int, int, float | None], None]
 
 
@@ -41,27 +38,9 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise UsageError(f"{path} is of another version; --overwrite measures anew")
-    if told := flaw(data):
-        raise UsageError(f"{path} is damaged ({told}); --overwrite measures anew")
-    if not _whole(data):
-        raise UsageError(f"{path} lacks what a reproduction records; --overwrite measures anew")
-    return data
-
-
-def _whole(data: dict[str, Any]) -> bool:
-    """Whether it has what goes on being measured, and not what rules look at."""
-    cases = data.get("cases")
-    if not isinstance(cases, list) or not isinstance(data.get("provenance"), dict):
-        return False
-    names = ("name", "kind", "params")
-    return {"started", "ended", "load_before", KEY} <= data.keys() and all(
-        isinstance(case, dict)
-        and isinstance(case.get("name"), str)
-        and all(n in case for n in names)
-        for case in cases
-    )
+    if told := unlike(data):
+        raise UsageError(f"{path} {told}; --overwrite measures anew")
+    return dict(data)
 
 
 def done(data: dict[str, Any] | None, spec: Spec) -> int:
@@ -90,7 +69,7 @@ def _kept(
     if data is None or here.get("dirty"):
         return {}
     then = data["provenance"]
-    same = all(json.dumps(then.get(k)) == json.dumps(here.get(k)) for k in SAME)
+    same = all(json.dumps(then.get(k)) == json.dumps(here.get(k)) for k in PROVENANCE)
     return _measured(data, spec) if same else {}
 
 
@@ -148,4 +127,4 @@ def write(folder: Path, data: dict[str, Any]) -> None:
     text = to_json(sealed(data), indent=1) + "\n"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / FILE, text.encode(), "reproduction")
+        replace_file(folder / FILE, text.encode())

@@ -1,4 +1,4 @@
-"""`rlbench verify PATH...`: run directories and sweeps, and what is wrong with them. No jax."""
+"""`rlbench verify PATH...`: runs, sweeps and reproductions, and what is wrong with them. No jax."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,23 +11,27 @@ import tyro
 from rlbench.display import printable
 from rlbench.errors import PROBLEM, UsageError
 from rlbench.flags import flag, parse_flags
+from rlbench.reproduction_shape import FILE
 from rlbench.stages import Stages
 from rlbench.store import run_directories
-from rlbench.verify.finding import Findings
+from rlbench.sweep.plan import PLAN
+from rlbench.verify.finding import Findings, folders_with
+from rlbench.verify.reproduction import check_reproduction
 from rlbench.verify.run import check_run
-from rlbench.verify.sweep import check_sweep, sweeps
+from rlbench.verify.sweep import check_sweep
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Check that run directories and sweeps are what was written; exit status 5 if one is not.
+    """Check that runs, sweeps and reproductions are what was written; exit status 5 if one is not.
 
     Hashes, configuration, continuity of the metrics, totals, provenance, checkpoints; of a sweep
-    that every cell's record is of a run that is there. Nothing is run or changed.
+    that every cell's record is of a run that is there; of a reproduction what was measured. Nothing
+    is run or changed.
     """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional, flag("PATH...", "required")] = ()
-    """Run directories, sweeps' folders, or folders that hold some at any depth."""
+    """Folders of runs, sweeps or reproductions, or that hold some at any depth."""
 
 
 def verify_command(argv: Sequence[str], prog: str) -> int:
@@ -51,8 +55,9 @@ def check(roots: Sequence[Path], stages: Stages) -> dict[str, Findings]:
         if not root.is_dir():
             raise UsageError(f"{root} is not a directory; give run directories or folders of them")
     runs = {path: path.resolve() for root in roots for path in run_directories(root)}
-    plans = {path for root in roots for path in sweeps(root)}
-    if not runs and not plans:
+    plans = {path for root in roots for path in folders_with(PLAN, root)}
+    records = {path for root in roots for path in folders_with(FILE, root)}
+    if not runs and not plans and not records:
         where = ", ".join(map(str, roots))
         raise UsageError(f"there is no run directory in {where}; `rlbench run` makes one")
     found = {}
@@ -62,6 +67,7 @@ def check(roots: Sequence[Path], stages: Stages) -> dict[str, Findings]:
     for path in plans:
         below = {run for run in runs.values() if run.is_relative_to(path.resolve())}
         found[f"{path} (sweep)"] = check_sweep(path, below)
+    found |= {f"{path} (reproduction)": check_reproduction(path) for path in records}
     return found
 
 

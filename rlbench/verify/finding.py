@@ -1,15 +1,20 @@
 """What a check says, and how it reads a table. Imports no jax."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os import walk
+from pathlib import Path
 from typing import Any
 
 from rlbench import seal
 from rlbench.files import parse_json
 
+UNCOMMITTED = "its code is not a commit: rlbench was installed, or files were changed"
+
 
 @dataclass
 class Findings:
-    """Of one run directory or sweep.
+    """Of one run directory, sweep or reproduction.
 
     Attributes:
         problems: what is not as it was written, or cannot be; in sentences.
@@ -39,3 +44,12 @@ def table(name: str, content: bytes | None, found: Findings) -> dict[str, Any] |
     if flaw := seal.flaw(data):
         found.problems.append(f"{name} is not what was written: {flaw}")
     return data
+
+
+def folders_with(name: str, root: Path) -> Iterator[Path]:
+    """Every folder below, or at, `root` that holds such a file; links are not followed."""
+    if (root / name).is_file():
+        yield root
+    for folder, below, _ in walk(root):
+        below[:] = sorted(n for n in below if not n.startswith("."))
+        yield from (p for n in below if ((p := Path(folder) / n) / name).is_file())

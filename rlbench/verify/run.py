@@ -12,7 +12,7 @@ from rlbench.checkpoint import UNFINISHED, Checkpoints
 from rlbench.config import RunConfig, build, cell_hash
 from rlbench.errors import UsageError
 from rlbench.files import MAX_ARRAYS, MAX_JSON, MAX_METRICS, digest, read_bytes
-from rlbench.verify.finding import Findings, table
+from rlbench.verify.finding import UNCOMMITTED, Findings, table
 from rlbench.verify.rows import check_rows, number, read_rows
 
 POLICY = "policy.safetensors"
@@ -152,7 +152,7 @@ def _check_provenance(provenance: dict[str, Any], found: Findings) -> None:
             there = isinstance(told, dict) and told.get(name) is not None
             found.unless(there, f"provenance.json does not tell {group}.{name}")
     if provenance.get("commit") is None or provenance.get("dirty"):
-        found.notes.append("its code is not a commit: rlbench was installed, or files were changed")
+        found.notes.append(UNCOMMITTED)
 
 
 def _check_checkpoints(path: Path, status: dict[str, Any], metrics: bytes, found: Findings) -> None:

@@ -1,7 +1,6 @@
 """A sweep's folder: its plan, and that every cell's record is of a run that is there. No jax."""
 
-from collections.abc import Collection, Iterator
-from os import walk
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,6 @@ from rlbench.verify.finding import Findings, table
 
 RERUN = ("failed", "")
 """Of a cell that failed the run directory may be missing: it may have failed before it had one."""
-
-
-def sweeps(root: Path) -> Iterator[Path]:
-    """Every sweep's folder below, or at, `root`; links are not followed."""
-    if (root / PLAN).is_file():
-        yield root
-    for folder, below, _ in walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (p for name in below if ((p := Path(folder) / name) / PLAN).is_file())
 
 
 def check_sweep(root: Path, runs: Collection[Path]) -> Findings:

@@ -149,7 +149,7 @@ def each(
 def tell(tally: Tally, most: int, begun: float) -> None:
     """A line of progress."""
     took = time.monotonic() - begun
-    left = took / tally.tried * (most - tally.tried)
+    left = took / tally.tried * max(most - tally.tried, 0)
     print(
         f"{tally.what}: {tally.tried:,} of {most:,}, {len(tally.lost)} lost, "
         f"{tally.tried / took:.2g}/s, ETA {left:.0f} s",

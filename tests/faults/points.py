@@ -122,6 +122,23 @@ def _export(folder: Path) -> list[str]:
     return ["export", str(find(folder / "out")), "--out", str(folder / "export"), "--overwrite"]
 
 
+def _reproduce(folder: Path) -> list[str]:
+    return ["reproduce", "marginals", "--scale", "small", "--out", str(folder / "out")]
+
+
+def _reproduced(folder: Path) -> str:
+    """What was measured, and what was made of it."""
+    from rlbench.reproduce.record import read
+
+    (out,) = (folder / "out").glob("reproduce/*") if (folder / "out").is_dir() else [folder]
+    cases = (read(out) or {"cases": []})["cases"]
+    drawn = [_contents(out, f"*.{kind}") for kind in ("csv", "svg", "png", "pdf")]
+    # The rest of the verdict has times and the load.
+    told = (out / "verdict.md").read_text() if (out / "verdict.md").is_file() else ""
+    judged = [line for line in told.splitlines() if line.startswith("- **")]
+    return repr([[case["samples"] for case in cases], drawn, judged])
+
+
 def _half_swept(folder: Path) -> None:
     """A claim whose owner was killed."""
     _file("cells", SWEEP, folder)
@@ -144,6 +161,7 @@ SWEEPING = Scene(partial(_file, "cells", SWEEP), *[partial(_swept, "sweep", "cel
 TAKING = Scene(_half_swept, *[partial(_swept, "sweep", "cells")] * 2, _runs)
 TUNED = Scene(_tuned, *[partial(_swept, "tune", "search")] * 2, _runs)
 REPORTING = Scene(_a_run, _report, _report, lambda f: repr(_contents(f / "report", "**/*")))
+REPRODUCING = Scene(_nothing, _reproduce, _reproduce, _reproduced)
 EXPORTING = Scene(_a_run, _export, _export, lambda f: repr(_contents(f / "export", "*")))
 
 
@@ -152,6 +170,7 @@ def scenes() -> list[tuple[Scene, str]]:
     of = {
         **dict.fromkeys(("sweep.json", "owner.json", "done.json"), SWEEPING),
         **{"settings.toml": TUNED, "report": REPORTING, "export": EXPORTING},
+        **dict.fromkeys(("reproduction.json", "figure"), REPRODUCING),
         **{"run.replace": REPLACING, "run.make": REPLACING, "claim.made": SWEEPING},
         **{"claim.over": TAKING, "checkpoint.aside": MENDING},
         **{"resume.truncate": RESUMING, "resume.truncated": RESUMING},
@@ -168,7 +187,8 @@ def scenes() -> list[tuple[Scene, str]]:
 def points(folder: Path, quick: bool) -> Tally:
     """Kills a command at each of them, and gives it again; once each if it is to be quick."""
     tally = Tally(
-        "SIGKILL at a named crash point (run, resume, overwrite, sweep, tune, report, export)"
+        "SIGKILL at a named crash point (run, resume, overwrite, sweep, tune, reproduce, report, "
+        "export)"
     )
     jobs = scenes()[: len(POINTS)] if quick else scenes()
     stage = Stage(folder, [scene for scene, _ in jobs])

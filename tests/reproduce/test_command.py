@@ -88,7 +88,7 @@ def test_what_was_measured_is_not_measured_again(out, monkeypatch):
     clean = {**data, "provenance": here}
     names = {case.name for case in spec.cases}
     assert record._kept(clean, spec, here).keys() == names
-    for key in record.SAME:
+    for key in record.PROVENANCE:
         assert not record._kept(clean, spec, {**here, key: "another"}), key
     assert not record._kept(data, spec, {**here, "dirty": True})
     assert not record._kept(clean, read_spec("update_rank", "laptop"), here)
@@ -153,6 +153,34 @@ def test_a_record_of_a_stranger_s_is_a_sentence(out):
     for bad in ({"cases": rows}, {"cases": [1]}, {"provenance": {}}, *names):
         with pytest.raises(UsageError):
             view(sealed({**data, **bad}), out)
+
+
+def test_verify_tells_what_a_record_lacks(out, tmp_path, capsys):
+    def told(status):
+        assert main(["verify", str(tmp_path)]) == status
+        return capsys.readouterr().out
+
+    data = record.read(folder(out))
+    path = folder(tmp_path) / record.FILE
+    record.write(folder(tmp_path), data)
+    assert "1 checked: 1 sound, 0 with problems" in told(0)
+    whole = path.read_text()
+    path.write_text(whole[:-9])
+    assert f"{folder(tmp_path)} (reproduction): {record.FILE} cannot be read" in told(5)
+    path.write_text(whole.replace('"small"', '"large"'))
+    assert f"{record.FILE} is damaged" in told(5)
+    # Sealed anew: only what it holds can tell.
+    record.write(folder(tmp_path), {**data, "cases": [{}]})
+    assert "lacks what a reproduction records" in told(5)
+    record.write(folder(tmp_path), {**data, "provenance": {"commit": "c", "versions": {}}})
+    assert "does not tell hardware" in told(5)
+    failed = {"name": "rank", "kind": "update_rank", "params": {}, "failed": "why"}
+    record.write(folder(tmp_path), {**data, "cases": [failed]})
+    assert "not measured: rank" in told(0)
+    path.unlink()
+    path.mkdir()
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "there is no run directory" in capsys.readouterr().err
 
 
 def test_what_only_its_figure_stumbles_over_is_a_sentence_too(tmp_path, capsys):
