@@ -7,11 +7,14 @@ the one before, which may live on where it cannot be reached.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
@@ -21,7 +24,7 @@ from rlbench.sweep.workers import GPU_SHARE, TAIL
 
 ATTEMPT = "attempt-"
 POLL_SECONDS = 0.2
-"""A task is told to stop by an exception, which comes between two waits."""
+"""Between two looks at whether a task was told to stop."""
 
 
 class Ended(TypedDict):
@@ -65,7 +68,7 @@ def _run(folder: Path, here: str, flags: Sequence[str]) -> str:
     """The process, on a core of its own; returns the end of what it said on stderr."""
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
     memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": str(GPU_SHARE)}
-    with cores.free_core() as core:
+    with cores.free_core() as core, _told_to_stop() as told:
         child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "rlbench.sweep.child"),
@@ -83,6 +86,20 @@ def _run(folder: Path, here: str, flags: Sequence[str]) -> str:
             try:
                 return child.communicate(timeout=POLL_SECONDS)[1][-TAIL:].strip()
             except subprocess.TimeoutExpired:
-                pass
-            except KeyboardInterrupt:  # the sweep was told to stop
-                child.terminate()
+                if told.is_set():
+                    told.clear()
+                    child.terminate()
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """Set when the sweep cancels the task, which Ray tells its main thread by SIGINT's handler.
+
+    Without one it tells nothing: a cluster that a script has started with `&` ignores SIGINT.
+    """
+    told = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: told.set())
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGINT, before)

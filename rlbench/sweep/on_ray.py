@@ -24,7 +24,7 @@ LOST = 20
 """Machines that a cell may lose before it counts as failed: it may be what ends them."""
 RETURNED = "returned"
 AGAIN_SECONDS = 5.0
-"""A task that was told to stop, and goes on, is told again."""
+"""A task that was told to stop, and goes on, is told again: it may just have begun."""
 
 
 class OnRay:
@@ -61,7 +61,7 @@ class OnRay:
             if self._stopped.is_set():
                 self._ray.cancel(task)
             while not self._ray.wait([task], timeout=AGAIN_SECONDS)[0]:
-                if self._stopped.is_set():  # an interrupt can be lost on its way
+                if self._stopped.is_set():
                     self._ray.cancel(task)
             ended: node.Ended = self._ray.get(task)
             return ended

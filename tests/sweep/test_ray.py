@@ -45,8 +45,11 @@ class Raises(RandomPolicy):
         raise ValueError("no step for you")
 """
 CLUSTER = """
+import signal
 import sys
 from ray.cluster_utils import Cluster
+# As where a script has started it with an ampersand.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
 cluster = Cluster(initialize_head=True, head_node_args=node)
 other = cluster.add_node(**node)
