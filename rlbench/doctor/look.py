@@ -62,6 +62,8 @@ def folder(path: Path, shown: str) -> Folder:
     """Tries a folder, or where it is not there yet the nearest around it; leaves nothing behind."""
     try:
         while not path.exists() and path != path.parent:
+            if path.is_symlink():
+                return Folder(shown, error="it leads through a link to what is not there")
             path = path.parent
         with tempfile.NamedTemporaryFile(dir=path, prefix=".rlbench-doctor-") as file:
             file.write(bytes(4096))  # an empty file fits on a full disk

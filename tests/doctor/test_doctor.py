@@ -205,6 +205,13 @@ def test_a_folder_is_tried_where_it_would_be_made_and_nothing_is_left(tmp_path):
     (tmp_path / "file").write_text("")
     assert folder(tmp_path / "file" / "below", "f").error == "not a directory"
     assert locks_work(tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for path in (tmp_path / "link", tmp_path / "link" / "below"):
+        assert "through a link to what is not there" in folder(path, "l").error
+        with pytest.raises(OSError):
+            path.mkdir(parents=True)
+    (tmp_path / "nowhere").mkdir()
+    assert folder(tmp_path / "link" / "below", "l").error == ""
 
 
 def doctor(first: str, cwd: Path, *argv: str, **environ: str):
