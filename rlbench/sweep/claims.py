@@ -17,7 +17,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -152,6 +152,16 @@ class Claims:
         """Gives a cell of ours back, as it was not run to its end."""
         self._mine.discard(name)
         shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def reopen(self, name: str, ends: Collection[str]) -> bool:
+        """Frees a cell that has ended in one of these ways, whoever ran it; whether it had."""
+        folder, away = self._folder / name, self._folder / f".{name}.{self.token}.old"
+        with FileLock(self._folder / "takeover.lock"):
+            if (_done(folder) or {}).get("status") not in ends:
+                return False
+            os.rename(folder, away)
+        shutil.rmtree(away, ignore_errors=True)
+        return True
 
     def states(self, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
         """How cells ended; an empty table for those in somebody's hands, None for free ones."""

@@ -22,6 +22,8 @@ from rlbench.sweep.workers import Engine, Workers
 
 NOT_SWEEPS = ("learning", "paper_space", "speeds")
 """Files of the folder that are read by something else."""
+RETRIED = ("failed", "skipped")
+"""How a cell has ended that --retry runs again."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class SweepOptions:
     """Show the plan and how long it may take, and write nothing."""
     amend: Annotated[bool, flag("", "")] = False
     """Go on although the file has other cells than when the sweep began."""
+    retry: Annotated[bool, flag("", "")] = False
+    """Run again the cells that failed, or were skipped for want of memory."""
     export: Annotated[str, flag("slurm", "default: run here")] = ""
     """Print an array script for SLURM instead, of --tasks tasks with --jobs cores each."""
     tasks: Annotated[str, flag("INT", "default: 8")] = "8"
@@ -86,7 +90,7 @@ def sweep_command(argv: Sequence[str], prog: str) -> int:
         plan.record(root, sweep.about, plan.told(jobs), options.amend)
         limit = ("--max-memory", options.max_memory) if options.max_memory else ()
         limited = [replace(job, flags=(*job.flags, *limit)) for job in jobs[part]]
-        return run(root, limited, engine)
+        return run(root, limited, engine, options.retry)
 
 
 def export(options: SweepOptions, name: str) -> str:
@@ -105,9 +109,11 @@ def export(options: SweepOptions, name: str) -> str:
     return slurm.script(options.file, name, options.out, tasks, cores)
 
 
-def run(root: Path, jobs: Sequence[plan.Job], engine: Engine) -> int:
+def run(root: Path, jobs: Sequence[plan.Job], engine: Engine, retry: bool) -> int:
     """Runs the cells that are left, until they are done or a signal comes."""
     with Claims(root) as claims:
+        for job in jobs if retry else ():
+            claims.reopen(job.id, RETRIED)
         states = claims.states([job.id for job in jobs])
         board.show_plan(jobs, states, engine.at_once)
         with board.Board(jobs, states, engine.at_once) as shown:
@@ -119,6 +125,8 @@ def run(root: Path, jobs: Sequence[plan.Job], engine: Engine) -> int:
         state = ended[job.id] or {}
         if state.get("status") == "failed":
             print(f"failed: {' '.join(job.flags)}: {state.get('reason', '').splitlines()[-1:]}")
+    if "failed" in kinds:
+        print("once that is mended, the same command with --retry runs them again")
     print(f"{', '.join(told)} of {len(jobs):,} cells; rlbench report {root} --out report")
     print(f"written to {root}")
     if stopped:

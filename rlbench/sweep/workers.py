@@ -157,6 +157,8 @@ class Workers:
     def _cell(self, job: Job, slot: int) -> None:
         path, start = self.root / job.path, time.time()
         status = outcome_of(path)
+        if status == "skipped":  # there may be more memory now
+            status = ""
         attempts, said = 0, ""
         while status not in ENDED and attempts < ATTEMPTS:
             attempts += 1

@@ -40,9 +40,11 @@ def sweep(file, out, *flags):
 
 
 def results(out, name="small"):
-    """Final state by run directory, and what the sweep recorded of every cell."""
+    """Final state by run directory ("" of a failed one), and what was recorded of every cell."""
     states = {
-        path.parent.relative_to(out).as_posix(): read_run(path.parent).status["state_sha256"]
+        path.parent.relative_to(out).as_posix(): read_run(path.parent).status.get(
+            "state_sha256", ""
+        )
         for path in out.glob("**/metrics.jsonl")
     }
     records = {
@@ -174,6 +176,45 @@ def test_a_cell_that_fails_is_tried_again_recorded_and_the_others_are_run(tmp_pa
     (failed,) = [r for r in records.values() if r["status"] == "failed"]
     assert "Raises" in failed["reason"] and "Raises" in told
     assert failed["command"].startswith("python -m rlbench.run --env gymnax/CartPole-v1")
+
+
+BROKEN = """
+from dataclasses import dataclass
+from rlbench.agents.random_policy import RandomPolicy
+@dataclass(frozen=True)
+class Mended(RandomPolicy):
+    def step(self, task, state):
+        raise ValueError("no step for you")
+"""
+
+
+def test_cells_that_failed_or_were_skipped_are_run_again_once_that_is_asked_for(tmp_path):
+    path, plugin = tmp_path / "mixed.toml", tmp_path / "mended.py"
+    one = FILE.replace("seeds = 3", "seeds = 1").replace("[4, 8]", "[4]")
+    other = '[[cell]]\nenv = "cartpole"\nalgo = "mended:Mended"\nset = { episodes = 8 }\n'
+    path.write_text(one + other)
+    plugin.write_text(BROKEN)
+
+    def ends(*flags):
+        words = [sys.executable, "-m", "rlbench", "sweep", str(path), "--out", str(tmp_path)]
+        done = subprocess.run([*words, *flags], cwd=tmp_path, text=True, capture_output=True)
+        _, records = results(tmp_path, "mixed")
+        return done, sorted(record["status"] for record in records.values())
+
+    done, told = ends("--max-memory", "100MB")
+    assert told == ["failed", "skipped"], done.stderr
+    assert done.returncode == 3 and "with --retry runs them again" in done.stdout
+    plugin.write_text(
+        BROKEN.replace('raise ValueError("no step for you")', "return super().step(task, state)")
+    )
+    assert ends()[1] == ["failed", "skipped"]
+    done, told = ends("--retry")
+    assert done.returncode == 0 and told == ["ok", "ok"], done.stdout
+    states, _ = results(tmp_path, "mixed")
+    assert ends("--retry")[1] == ["ok", "ok"] and results(tmp_path, "mixed")[0] == states
+    assert main(["verify", str(tmp_path / "mixed")]) == 0
+    left = {p.name for p in (tmp_path / "mixed" / ".sweep").iterdir() if p.name[0] == "."}
+    assert not left
 
 
 def test_a_cell_that_needs_more_memory_is_skipped_and_not_tried_again(tmp_path):
