@@ -61,7 +61,10 @@ def _table(root: Path, name: str, found: Findings) -> dict[str, Any] | None:
 def _check_cell(root: Path, name: str, record: dict[str, Any], found: Findings) -> set[Path]:
     """Whether a cell's record and its run say the same; the run's resolved path."""
     status, text = str(record.get("status", "")), str(record.get("path", ""))
-    path = (root / text).resolve()
+    try:
+        path = (root / text).resolve()
+    except ValueError:  # a zero byte, or half a surrogate pair
+        path = Path()
     if not text or not path.is_relative_to(root.resolve()):
         found.problems.append(f"cell {name} names a run outside the sweep, {text!r}")
         return set()

@@ -100,9 +100,11 @@ def test_a_cell_whose_run_says_something_else_or_is_elsewhere_is_told(good, tmp_
     one, two = sorted(root.glob(".sweep/*/done.json"))
     done = json.loads(one.read_text())
     one.write_text(json.dumps(sealed(done | {"status": "diverged"})))
-    two.write_text(json.dumps(sealed(json.loads(two.read_text()) | {"path": "../../elsewhere"})))
     found = told(tmp_path, capsys)
-    assert "is diverged, and its run" in found and "names a run outside the sweep" in found
+    assert "is diverged, and its run" in found and "outside the sweep" not in found
+    for path in ("../../elsewhere", "/etc", "", "\0", "\ud800"):
+        two.write_text(json.dumps(sealed(json.loads(two.read_text()) | {"path": path})))
+        assert "names a run outside the sweep" in told(tmp_path, capsys)
     (root / "sweep.json").write_text(
         (root / "sweep.json").read_text().replace("CartPole", "Acrobot")
     )
