@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from rlbench.errors import RunError, UsageError, nearest
+from rlbench.files import check_utf8
 from rlbench.flags import flag, number, parse_flags, size, value_of
 from rlbench.hosts.team import Alone, join
 from rlbench.options import RunOptions, merge, resolve
@@ -248,6 +249,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "rlbench") -> int:
     """Runs a command and returns its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        check_utf8(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
             print(usage())
             return 0

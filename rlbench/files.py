@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,22 @@ def parse_json(data: bytes | str) -> Any:
     """JSON in UTF-8 that others may have written.
 
     Raises:
-        ValueError: it is none, or is nested too deeply, or has an integer of more than 64 bits,
-            which no file of ours has and neither a float nor an array can hold.
+        ValueError: it is none, or is nested too deeply, or has what no file of ours has: an integer
+            of more than 64 bits, which neither a float nor an array can hold, or half of a
+            surrogate pair, which can be neither printed nor written.
     """
     text = data.decode() if isinstance(data, bytes) else data
     try:
         # A call for every integer would take four times as long, and few lines need it.
-        if _LONG.search(text) or text[:1].isdigit():
-            return json.loads(text, parse_int=_integer)
-        return json.loads(text)
+        large = _LONG.search(text) or text[:1].isdigit()
+        found = json.loads(text, parse_int=_integer) if large else json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("it has half of a surrogate pair") from None
+    return found
 
 
 def _integer(digits: str) -> int:
@@ -88,6 +93,19 @@ def refuse_large(data: Any) -> None:
             refuse_large(value)
     elif isinstance(data, int) and abs(data) > LARGEST:
         raise ValueError(f"it has the integer {str(data)[:30]}, and the largest is {LARGEST}")
+
+
+def check_utf8(names: Iterable[str]) -> None:
+    """Refuses names that no text file and no page can hold.
+
+    Raises:
+        UsageError: one has bytes that are not UTF-8.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name!r} is not in UTF-8; give it another name") from None
 
 
 def read_json(path: Path, limit: int = MAX_JSON) -> Any:

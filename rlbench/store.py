@@ -19,7 +19,7 @@ from rlbench import record_shape, seal
 from rlbench.alive import is_alive
 from rlbench.config import RunConfig
 from rlbench.errors import UsageError
-from rlbench.files import MAX_JSON, MAX_METRICS, parse_json, read_bytes
+from rlbench.files import MAX_JSON, MAX_METRICS, check_utf8, parse_json, read_bytes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHECKPOINTS = "checkpoints"
@@ -58,9 +58,14 @@ def run_path(out: Path, config: RunConfig) -> Path:
 
 
 def run_directories(root: Path) -> Iterator[Path]:
-    """Every directory below, or at, `root` that is or was a run; links are not followed."""
+    """Every directory below, or at, `root` that is or was a run; links are not followed.
+
+    Raises:
+        UsageError: the name of one is not in UTF-8.
+    """
     for folder, below, files in os.walk(root):
         if any(name in files for name in MARKS):
+            check_utf8([folder])
             below.clear()
             yield Path(folder)
         else:

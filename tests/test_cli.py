@@ -232,7 +232,7 @@ LONG = "x" * 5_000
 def test_words_that_cannot_be_a_path_are_told_in_a_sentence(argv, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "circle").symlink_to("circle")
-    for name in (LONG, f"circle/{LONG[:9]}"):
+    for name in (LONG, f"circle/{LONG[:9]}", "not-utf-8-\udcff"):
         assert main([*argv, name]) == 2
         error = capfd.readouterr().err
         assert error.splitlines()[-1].startswith("rlbench: ") and error.count("rlbench: ") == 1

@@ -16,7 +16,7 @@ from rlbench.errors import UsageError, WriteError, nearest
 from rlbench.files import clear_temporary, parse_json, read_bytes, replace_file, to_json
 from rlbench.given import read_given
 from rlbench.machine import provenance
-from rlbench.store import check_name, in_words, read_run, run_path
+from rlbench.store import check_name, in_words, read_run, run_directories, run_path
 from rlbench.writer import RunWriter
 from tests.analysis.made_runs import evaluation, make_run
 
@@ -77,6 +77,15 @@ def test_what_no_run_writes_is_told_in_a_sentence_though_nobody_sealed_it(told, 
         read_run(path)
 
 
+def test_a_run_below_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    for name in ("good", "\udcff"):
+        (tmp_path / name / "seed-0000").mkdir(parents=True)
+        (tmp_path / name / "seed-0000" / "status.json").touch()
+    assert list(run_directories(tmp_path / "good")) == [tmp_path / "good" / "seed-0000"]
+    with pytest.raises(UsageError, match="udcff/seed-0000' is not in UTF-8"):
+        list(run_directories(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["env", "algo"])
 def test_a_configuration_without_what_it_needs_says_so(name):
     values = {"env": "toy/env", "algo": "eggroll", "budget_env_steps": 10}
@@ -95,6 +104,14 @@ def test_integers_are_read_up_to_64_bits(text):
             parse_json(text.format(large))
     digits = f'{{"sha256": "{"7" * 64}", "x": 0.{"3" * 40}, "y": 1{"0" * 30}.5}}'
     assert parse_json(digits) == json.loads(digits)
+
+
+@pytest.mark.parametrize("text", [r'"{}"', r'{{"{}": 1}}', r'[[{{"a": "x{}"}}]]'])
+def test_half_of_a_surrogate_pair_is_refused_and_a_whole_one_read(text):
+    assert parse_json(text.format(r"\ud83d\uDE00")) == json.loads(text.format("\N{GRINNING FACE}"))
+    for half in (r"\ud83d", r"\uDE00", r"\uDE00\ud83d", r"\ud83dx"):
+        with pytest.raises(ValueError, match="half of a surrogate pair"):
+            parse_json(text.format(half).encode())
 
 
 @pytest.mark.parametrize("value", [2**63, -(10**30), 1e30, 10**400])
