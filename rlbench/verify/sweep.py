@@ -63,7 +63,7 @@ def _check_cell(root: Path, name: str, record: dict[str, Any], found: Findings) 
     status, text = str(record.get("status", "")), str(record.get("path", ""))
     try:
         path = (root / text).resolve()
-    except ValueError:  # a zero byte, or half a surrogate pair
+    except ValueError:  # a zero byte
         path = Path()
     if not text or not path.is_relative_to(root.resolve()):
         found.problems.append(f"cell {name} names a run outside the sweep, {text!r}")
