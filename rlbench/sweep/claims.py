@@ -153,15 +153,15 @@ class Claims:
         self._mine.discard(name)
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
-    def reopen(self, name: str, ends: Collection[str]) -> bool:
-        """Frees a cell that has ended in one of these ways, whoever ran it; whether it had."""
+    def reopen(self, name: str, ends: Collection[str]) -> None:
+        """Frees a cell that has ended in one of these ways, whoever ran it."""
         folder, away = self._folder / name, self._folder / f".{name}.{self.token}.old"
         with FileLock(self._folder / "takeover.lock"):
             if (_done(folder) or {}).get("status") not in ends:
-                return False
+                return
+            # At once: half removed, it would be a claim of whoever ran it, who may be alive.
             os.rename(folder, away)
         shutil.rmtree(away, ignore_errors=True)
-        return True
 
     def states(self, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
         """How cells ended; an empty table for those in somebody's hands, None for free ones."""
