@@ -1,5 +1,6 @@
 """The README shows what is there."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from rlbench.sweep.cells import expand
 from rlbench.sweep.command import find_file
 from rlbench.sweep.plan import make_jobs, resolve
 from rlbench.sweep.resolver import Resolver
+from tests.faults.__main__ import table
+from tests.faults.common import Tally
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,3 +54,16 @@ def test_the_sweep_it_names_has_the_recorded_runs():
     assert {job.path for job in jobs} == {
         path.parent.relative_to(recorded).as_posix() for path in recorded.glob("*/*/*/config.json")
     }
+
+
+def test_what_it_says_was_tried_to_lose_something_is_recorded():
+    (record,) = (ROOT / "results" / "recorded" / "faults").glob("*/faults.json")
+    whole = json.loads(record.read_text())
+    tallies = [Tally(**fault) for fault in whole["faults"]]
+    lost = sum(len(t.lost) for t in tallies) or "none"
+    minutes = sum(t.seconds for t in tallies) / 60
+    words = " ".join(README.split())
+    assert table(tallies) in README
+    assert f"{sum(t.tried for t in tallies):,} faults, {lost} lost" in words
+    assert f"seed {whole['seed']}, {minutes:.0f} minutes" in words
+    assert f"{record.parent.name}, commit" in words
