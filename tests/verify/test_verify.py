@@ -3,10 +3,12 @@
 import json
 import shutil
 import sys
+import unicodedata
 
 import pytest
 
 from rlbench.cli import main
+from rlbench.display import printable
 from rlbench.files import digest
 from rlbench.seal import sealed
 from tests.records import alter, find
@@ -166,6 +168,15 @@ def test_a_name_that_a_terminal_would_obey_is_shown_harmless(capsys):
     assert main(["show", "\x1b[31mred"]) == 2
     error = capsys.readouterr().err
     assert "red" in error and "\x1b" not in error
+
+
+def test_what_is_shown_of_a_file_is_all_but_what_unicode_says_is_control():
+    turning = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    gone = {c for c, shown in zip(every, printable("".join(every)), strict=True) if c != shown}
+    assert gone >= {c for c in every if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"}}
+    assert gone >= {c for c in every if unicodedata.bidirectional(c) in turning}
+    assert {unicodedata.category(c) for c in gone} == {"Cc", "Cs", "Cf", "Zl", "Zp"}
 
 
 def test_a_set_without_a_run_that_can_be_read_is_told(good, tmp_path, capsys):
