@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Array
 
 from rlbench.env import Box, Discrete, EnvSpec, TimeStep, Vector
+from rlbench.envs._later import later
 from rlbench.types import Action, Key, Obs
 
-with warnings.catch_warnings():
+# gymnax draws with them, which most runs never do, and they take longer to import than jax.
+with warnings.catch_warnings(), later("seaborn", "matplotlib.pyplot"):
     warnings.simplefilter("ignore")  # gymnasium and pandas deprecations on import
     import gymnax
     from gymnax.environments import spaces

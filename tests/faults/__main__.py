@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from rlbench.machine import processor
-from tests.faults import configs, damage, directories, disk, kills, points, values, workers
+from tests.faults import common, configs, damage, directories, disk, kills, points, values, workers
 from tests.faults.common import Tally
 
 KINDS = {
@@ -55,6 +55,7 @@ def main() -> int:
     kinds = asked.only.split(",")
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"unknown kind {min(unknown)!r}; choose from {', '.join(KINDS)}")
+    common.forked = asked.quick
     seed = random.SystemRandom().randrange(2**31) if asked.seed is None else asked.seed
     print(f"faults, seed {seed}: {', '.join(kinds)}", file=sys.stderr)
     tallies = []

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from rlbench.cli import main
 from rlbench.crash import VARIABLE
+from tests.faults.forks import Forked
 from tests.records import RUN, SMALL, find, learned
 
+forked = False
+"""Whether commands are forked (the short form) or started in an interpreter of their own."""
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2
 SECONDS = 300.0
@@ -52,12 +55,15 @@ class Tally:
             print(f"LOST {self.what}: {problem}", file=sys.stderr, flush=True)
 
 
-def start(*argv: str, crash: str = "", cwd: Path = ROOT) -> subprocess.Popen[str]:
+def start(*argv: str, crash: str = "", cwd: Path = ROOT) -> subprocess.Popen[str] | Forked:
     """A command, going on."""
+    variables = {"PYTHONPATH": str(ROOT)} | ({VARIABLE: crash} if crash else {})
+    if forked:
+        return Forked(list(argv), variables, cwd)
     return subprocess.Popen(
         [sys.executable, "-m", "rlbench", *argv],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | ({VARIABLE: crash} if crash else {}),
+        env=os.environ | variables,
         text=True,
         errors="replace",
         stdout=subprocess.PIPE,
@@ -74,7 +80,7 @@ def rlbench(*argv: str, crash: str = "", cwd: Path = ROOT) -> subprocess.Complet
         process.kill()
         out, errors = process.communicate()
         errors += f"\nhangs: no end after {SECONDS:.0f} s"
-    return subprocess.CompletedProcess(argv, process.returncode, out, errors)
+    return subprocess.CompletedProcess(argv, process.poll(), out, errors)
 
 
 def sound(*folders: Path) -> str:
