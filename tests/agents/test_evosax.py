@@ -103,8 +103,16 @@ def test_higher_returns_are_sought(agent):
     assert start < -0.8 and end > -0.1 and not np.isnan(end)
 
 
-@pytest.mark.parametrize("agent", [AGENTS[2], AGENTS[4]], ids=name_of)
-@pytest.mark.parametrize("env", [Drift(), Match(discrete=True)], ids=lambda env: env.spec.id)
+@pytest.mark.parametrize(
+    ("agent", "env"),
+    [
+        (AGENTS[2], Drift()),
+        (AGENTS[4], Match(discrete=True)),
+        pytest.param(AGENTS[2], Match(discrete=True), marks=pytest.mark.slow),
+        pytest.param(AGENTS[4], Drift(), marks=pytest.mark.slow),
+    ],
+    ids=lambda x: x.spec.id if hasattr(x, "spec") else name_of(x),
+)
 def test_one_and_two_devices_give_the_same_bits(agent, env):
     one, two = (played(agent, task_on(env, devices), 2)[0][-1] for devices in (1, 2))
     for x, y in zip(*map(jax.tree.leaves, (one, two)), strict=True):

@@ -208,7 +208,11 @@ def test_episodes_are_cut_where_the_settings_say():
     assert np.any(params[0]["layers"][0]["b"] != 0.0)
 
 
-@pytest.mark.parametrize("env", [Drift(), Match()], ids=lambda env: env.spec.id)
+@pytest.mark.parametrize(
+    "env",
+    [pytest.param(Drift(), marks=pytest.mark.slow), Match()],
+    ids=lambda env: env.spec.id,
+)
 def test_one_and_two_devices_give_the_same_bits(env):
     states = []
     for devices in (1, 2):

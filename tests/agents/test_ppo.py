@@ -185,8 +185,15 @@ def after(updates, devices=1, env=None, **settings):
 SHARED, ALONE = 0, 1 << 60
 
 
-@pytest.mark.parametrize("least_work", [SHARED, ALONE])
-@pytest.mark.parametrize("env", [Drift(), Match()])
+@pytest.mark.parametrize(
+    ("env", "least_work"),
+    [
+        (Drift(), SHARED),
+        (Match(), ALONE),
+        pytest.param(Drift(), ALONE, marks=pytest.mark.slow),
+        pytest.param(Match(), SHARED, marks=pytest.mark.slow),
+    ],
+)
 def test_one_and_two_devices_give_the_same_bits(env, least_work, monkeypatch):
     monkeypatch.setattr(ppo_module, "SHARED_WORK", least_work)
     states = [after(2, devices, env).params for devices in (1, 2)]

@@ -15,13 +15,22 @@ from rlbench.files import json_digest
 from rlbench.seal import FILES, KEY, sealed
 from tests.faults.common import SHORT, Tally, inside, rlbench, tell, told_badly
 from tests.faults.configs import STRANGE
-from tests.faults.points import SWEEP
 
 EVERY = 25
 """Commands that take seconds are tried on one in so many."""
 HUGE = 1 << 24
 """Bytes of a file that is not read here either."""
 CANARY = "nobody touches this"
+SWEEP = """
+about = "a sweep"
+[[cell]]
+env = "cartpole"
+algo = ["eggroll", "open_es"]
+seeds = [1]
+budget = 20000
+set = { pop_size = 4, hidden = [[8]] }
+eval_episodes = 4
+"""
 
 
 def directories(folder: Path, many: int, seed: int) -> Tally:
@@ -48,7 +57,7 @@ def directories(folder: Path, many: int, seed: int) -> Tally:
 def _good(out: Path) -> Path:
     """A sweep, a run that is ok, one that was interrupted, one that was killed, an export."""
     file = out.with_suffix(".toml")
-    file.write_text(SWEEP.replace('"two cells"', '"a sweep"'))
+    file.write_text(SWEEP)
     for suite, crash in (
         ("ok", ""),
         ("full", "metrics.sync@4=ENOSPC"),

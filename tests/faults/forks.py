@@ -79,4 +79,3 @@ class Forked:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0.0)
         out, errors = (file.read() for file in self._files)
         return out, errors
-

@@ -94,6 +94,7 @@ def test_two_processes_share_a_folder_and_run_no_cell_twice(undisturbed):
         assert "--overwrite" not in json.loads(path.read_text())["argv"]
 
 
+@pytest.mark.slow  # `make faults` kills sweeps too
 def test_killed_at_any_moment_it_ends_in_the_same_runs(file, undisturbed, tmp_path):
     chance = random.Random(5)
     for _ in range(3):
