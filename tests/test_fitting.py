@@ -154,7 +154,11 @@ def test_a_population_that_is_built_is_refused_before_its_strategy_is(argv, tmp_
 
 
 @pytest.mark.parametrize(
-    "argv", ["--algo eggroll --set pop_size=16777216", "--algo ppo --set num_envs=786432"]
+    "argv",
+    [
+        "--algo eggroll --set pop_size=16777216",
+        pytest.param("--algo ppo --set num_envs=786432", marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_advised_fits(argv, tmp_path):
     """In processes of their own, as one that has run other tests gives memory back as it likes."""

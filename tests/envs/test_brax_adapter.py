@@ -28,6 +28,8 @@ OTHERS = [
     for backend in entry.backends[1:]
     if backend not in entry.only_accelerator
 ]
+SLOW = ("hopper", "humanoid", "humanoidstandup", "walker2d")
+"""They take a minute each to compile."""
 STEPS = 200
 LANES = 2
 FIRST = 900  # env steps said to be taken already, so that the time limit is passed on the way
@@ -132,7 +134,11 @@ def same(mine: Any, its: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, mine, its)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e.name in SLOW)) for e in ENTRIES],
+    ids=name_of,
+)
 def test_steps_equal_the_library(entry: EnvEntry) -> None:
     check_steps(entry)
 
