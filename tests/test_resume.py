@@ -48,6 +48,7 @@ def wait_for_checkpoint(out, process, beyond=()):
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # `make faults` does it with each of them, in its short form too
 def test_killed_again_and_again_it_ends_in_the_same_bits(undisturbed, tmp_path):
     algo, wanted = undisturbed
     chance, resumed = random.Random(algo), []

@@ -41,7 +41,7 @@ def run_cli(folder, *arguments, timeout=300):
     return read_run(Path(done.stdout.strip()))
 
 
-@pytest.mark.parametrize("algo", ["eggroll", "open_es"])
+@pytest.mark.parametrize("algo", ["eggroll", pytest.param("open_es", marks=pytest.mark.slow)])
 def test_one_two_and_four_host_devices_give_the_same_bits(algo, tmp_path):
     # Six queues of 32 pairs: they divide among 1 and 2 devices and not among 4.
     config = tmp_path / "small.toml"
@@ -61,8 +61,15 @@ def test_one_two_and_four_host_devices_give_the_same_bits(algo, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MuJoCo, within Brax
-@pytest.mark.parametrize("name", ["cartpole", "inverted_pendulum"])
-@pytest.mark.parametrize("algorithm", [Eggroll, OpenES])
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [
+        (Eggroll, "inverted_pendulum"),
+        (OpenES, "cartpole"),
+        pytest.param(Eggroll, "cartpole", marks=pytest.mark.slow),
+        pytest.param(OpenES, "inverted_pendulum", marks=pytest.mark.slow),
+    ],
+)
 def test_members_of_real_environments_score_the_same_bits_with_and_without_packing(name, algorithm):
     es = algorithm(pop_size=64, episode_steps=60, sigma=0.5)
     env = registry.make_env(registry.find_env(name))

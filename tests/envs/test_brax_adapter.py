@@ -28,7 +28,7 @@ OTHERS = [
     for backend in entry.backends[1:]
     if backend not in entry.only_accelerator
 ]
-SLOW = ("hopper", "humanoid", "humanoidstandup", "walker2d")
+SLOW = ("hopper", "humanoid", "humanoidstandup", "pusher", "walker2d")
 """They take a minute each to compile."""
 STEPS = 200
 LANES = 2

@@ -61,7 +61,7 @@ def file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=["random", "tpe"])
+@pytest.fixture(scope="module", params=[pytest.param("random", marks=pytest.mark.slow), "tpe"])
 def ended(request, file):
     """A search by two processes on one folder, killed once, then run to its end."""
     out = file.parent / request.param
