@@ -24,7 +24,7 @@ from rlbench.network import Network
 from rlbench.policy import MLPPolicy
 from rlbench.registry import bridged, find_agent
 from rlbench.seeding import run_streams
-from tests.toy_envs import Drift, Match, Target, as64, network64
+from tests.toy_envs import Drift, Match, Target, as64, network64, quick
 
 # evosax's ClipUp, driven by hand.
 pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm:DeprecationWarning")
@@ -47,10 +47,11 @@ def task_on(env, devices=1, lanes=4):
     return Task(env, MLPPolicy(env.spec, SMALL), Blocks(lanes, devices))
 
 
-def played(agent, task, generations):
+def played(agent, task, generations, compiled=quick):
     """The states of so many generations, the first one included."""
-    step = jax.jit(lambda state: agent.step(task, state))
-    states = [jax.device_put(agent.init(task, run_streams(0)), task.blocks.replicated)]
+    step = compiled(lambda state: agent.step(task, state))
+    start = quick(lambda keys: agent.init(task, keys))(run_streams(0))
+    states = [jax.device_put(start, task.blocks.replicated)]
     metrics = []
     for _ in range(generations):
         state, told = step(states[-1])
@@ -114,7 +115,7 @@ def test_higher_returns_are_sought(agent):
     ids=lambda x: x.spec.id if hasattr(x, "spec") else name_of(x),
 )
 def test_one_and_two_devices_give_the_same_bits(agent, env):
-    one, two = (played(agent, task_on(env, devices), 2)[0][-1] for devices in (1, 2))
+    one, two = (played(agent, task_on(env, devices), 2, jax.jit)[0][-1] for devices in (1, 2))
     for x, y in zip(*map(jax.tree.leaves, (one, two)), strict=True):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)
