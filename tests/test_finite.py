@@ -110,13 +110,7 @@ def first_fault(algorithm):
     return next(i for i, (calm, paid) in enumerate(both, start=1) if calm != paid)
 
 
-ALIKE = ("observation, ranks", "observation, unrolls", "reward, ranks")
-"""Cases whose like is tried anyway."""
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c in ALIKE)) for c in CASES]
-)
+@pytest.mark.parametrize("case", CASES)
 def test_a_run_ends_with_the_update_that_met_nan_or_infinity_and_says_where(case, tmp_path):
     env, algorithm, *where = CASES[case]
     plan = prepared(env, algorithm, budget_env_steps=100_000, eval_episodes=2, evaluations=1)

@@ -29,7 +29,7 @@ OTHERS = [
     if backend not in entry.only_accelerator
 ]
 SLOW = ("hopper", "humanoid", "humanoidstandup", "pusher", "walker2d")
-"""They take a minute each to compile."""
+"""About a minute each, which is compilation; the adapter is the same for all."""
 STEPS = 200
 LANES = 2
 FIRST = 900  # env steps said to be taken already, so that the time limit is passed on the way

@@ -21,7 +21,7 @@ budget = 20000
 set = { episodes = 8 }
 eval_episodes = 4
 """
-"""What is killed here is the sweep; `random` starts in half the time of the others."""
+"""What is killed is the sweep: `random` compiles the least, and each seed ends in its own state."""
 TUNING = """
 about = "two trials"
 [[cell]]

@@ -89,7 +89,6 @@ def test_missing_cases_test_nothing():
     drawn(REPRODUCTION, NOTHING)
 
 
-@pytest.mark.slow
 def test_the_small_scale_is_measured_judged_and_drawn(spec, noise, cache_kept):
     found = {"noise": noise}
     for name in ("update_256", "resident_open_es", "resident_naive"):

@@ -5,7 +5,6 @@ import tomllib
 from importlib import resources
 
 import numpy as np
-import pytest
 
 from rlbench.analysis.reproduced.claim import AGREE, DIFFER, UNTESTED, Case
 from rlbench.analysis.reproduced.population_scaling import REPRODUCTION, curve, shape
@@ -79,7 +78,6 @@ def test_without_populations_below_the_knee_or_without_cases_nothing_is_tested()
     drawn(REPRODUCTION, NOTHING)
 
 
-@pytest.mark.slow
 def test_the_small_scale_is_measured_judged_and_drawn():
     folder = resources.files("rlbench.sweeps.claims")
     spec = tomllib.loads((folder / "population_scaling.toml").read_text())

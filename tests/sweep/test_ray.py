@@ -225,7 +225,6 @@ def test_runs_end_with_their_sweep(nodes, tmp_path):
     assert gone(out)
 
 
-@pytest.mark.slow
 def test_killed_it_goes_on(nodes, file, undisturbed, tmp_path):
     killed = nodes.sweep(file, tmp_path)
     begun(killed, tmp_path)
