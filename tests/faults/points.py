@@ -182,16 +182,19 @@ def scenes() -> list[tuple[Scene, str]]:
     resumed = [
         (RESUMING, f"{file}.json.{step}") for file in ("status", "provenance") for step in STEPS
     ]
-    return [*firsts, *final, *later, *resumed]
+    return [*firsts, *later, *final, *resumed]
 
 
 def points(folder: Path, quick: bool) -> Tally:
-    """Kills a command at each of them, and gives it again; once each if it is to be quick."""
+    """Kills a command at each of them, and gives it again.
+
+    If it is to be quick, once each and where rows follow a checkpoint.
+    """
     tally = Tally(
         "SIGKILL at a named crash point (run, resume, overwrite, sweep, tune, reproduce, report, "
         "export)"
     )
-    jobs = scenes()[: len(POINTS)] if quick else scenes()
+    jobs = scenes()[: len(POINTS) + 3] if quick else scenes()
     stage = Stage(folder, [scene for scene, _ in jobs])
     tries = [partial(stage.killed, scene, point, i) for i, (scene, point) in enumerate(jobs)]
     each(tally, tries, len(tries))
